@@ -1,0 +1,180 @@
+/*
+ * The table of all settings (see settings.h). No include guard: it is included
+ * once per use. A setting's documentation is one or more plain sentences.
+ */
+#ifndef SET_GROUP
+#error "settings_table.h is included by settings.h and settings.c only"
+#endif
+
+SET_GROUP("Addresses and names")
+SET_LISTEN(api_listen, "127.0.0.1:7070",
+    "Where the HTTP API listens.")
+SET_LISTEN(preview_listen, "127.0.0.1:7080",
+    "Where preview hosts listen.")
+SET_LISTEN(metrics_listen, "127.0.0.1:7071",
+    "Where Prometheus metrics and the gate's status are served.")
+SET_STR(domain, "localhost", SET_FORM_HOST,
+    "Previews are s-<id>-<port>.preview.<domain> and <port>-<id>.<domain>.")
+SET_STR(preview_scheme, "http", SET_FORM_SCHEME,
+    "http or https: how preview_urls are written.")
+SET_NUM(preview_public_port, 0, 0, 65535,
+    "Port in preview_urls when it is not preview_listen's, as behind a load "
+    "balancer. 0: preview_listen's.")
+SET_STR(stack, "", SET_FORM_STACK,
+    "Name of this stack when several run on one host; part of interface, "
+    "nftables and container names.")
+SET_STR(node_name, "", SET_FORM_NAME,
+    "Name of this machine, stored at the first start. Empty: the host's name.")
+
+SET_GROUP("Folders and users")
+SET_PATH(data_dir, "/var/lib/holdfast",
+    "Database, workspaces, key. The one folder to back up.")
+SET_PATH(run_dir, "/run/holdfast",
+    "Sockets and generated configuration.")
+SET_PATH(log_dir, "/var/log/holdfast",
+    "Log files.")
+SET_PATH(lib_dir, "/usr/lib/holdfast",
+    "Programs, the nginx module and configuration pieces.")
+SET_STR(api_user, "holdfast", SET_FORM_USER,
+    "User of the api workers. Its group may read the database.")
+SET_STR(gate_user, "www-data", SET_FORM_USER,
+    "User of nginx' workers.")
+SET_STR(redis_user, "redis", SET_FORM_USER,
+    "User of an own Redis.")
+
+SET_GROUP("Parts")
+SET_FLAG(run_nginx, true,
+    "Run an own nginx. off: you include the pieces into yours.")
+SET_FLAG(run_redis, true,
+    "Run an own Redis on a unix socket.")
+SET_FLAG(run_docker, false,
+    "Run an own Docker Engine (where no other answers).")
+SET_PATH(docker_socket, "/var/run/docker.sock",
+    "Unix socket of the Docker Engine.")
+SET_PATH(docker_data_dir, "/var/lib/holdfast-docker",
+    "Data root of an own Docker Engine.")
+SET_PATH(nginx_program, "/usr/sbin/nginx",
+    "The nginx that the module was built for.")
+SET_PATH(redis_program, "/usr/bin/redis-server",
+    "The program of an own Redis.")
+SET_PATH(dockerd_program, "/usr/sbin/dockerd",
+    "The program of an own Docker Engine.")
+SET_NUM(api_workers, 4, 1, 64,
+    "API worker processes. 2 per core, at least 4.")
+SET_NUM(nginx_workers, 0, 0, 64,
+    "nginx worker processes. 0: one per core.")
+SET_NUM(nofile, 16384, 1024, 1048576,
+    "Descriptor limit of each part; never over the machine's hard limit.")
+SET_NUM(drain_s, 10, 0, 3600,
+    "Time for requests in flight when Holdfast is stopped.")
+SET_STR(log_level, "info", SET_FORM_LEVEL,
+    "What is logged: this and what is worse.")
+SET_SIZE(log_size, "64M", 1, 65536,
+    "A log file is moved to <name>.1 when it reaches this size.")
+SET_NUM(log_keep, 5, 1, 100,
+    "So many moved log files are kept.")
+
+SET_GROUP("Access")
+SET_STR(auth_tokens, "", SET_FORM_TOKENS,
+    "Comma-separated name:secret (tenant default, scope admin) or "
+    "tenant/name[:scope]=secret. Empty: no authentication, allowed on "
+    "loopback only.")
+SET_STR(tokens_file, "", SET_FORM_FILE,
+    "File of tenant/name[:scope]=sha256:<hex> lines.")
+SET_STR(api_origins, "", SET_FORM_ORIGINS,
+    "Comma-separated origins of web pages that may call the API.")
+SET_STR(api_hosts, "", SET_FORM_HOSTS,
+    "Comma-separated further host names under which the API may be called; "
+    "localhost and addresses always may.")
+SET_NUM(rate_per_s, 0, 0, 1000000,
+    "API calls a second per token. 0: no limit.")
+
+SET_GROUP("Sandboxes")
+SET_STR(image, "holdfast/base:latest", SET_FORM_IMAGE,
+    "Image of a sandbox that names none.")
+SET_STR(templates, "", SET_FORM_TEMPLATES,
+    "Comma-separated name=image: what `template` may name.")
+SET_SIZE(memory_default, "2G", 64, 1048576,
+    "Memory limit of a sandbox that names none.")
+SET_SIZE(memory_max, "16G", 64, 1048576,
+    "Largest memory limit a caller may ask for.")
+SET_NUM(cpus_default_milli, 2000, 100, 1024000,
+    "CPU limit in thousandths of a core.")
+SET_NUM(pids_default, 512, 16, 1000000,
+    "Limit of processes and threads in a sandbox.")
+SET_SIZE(disk_default, "10G", 64, 1048576,
+    "Disk limit of a workspace.")
+SET_SIZE(tmp_size, "512M", 16, 1048576,
+    "Size of /tmp in a sandbox (memory).")
+SET_NUM(sandbox_nofile, 8192, 256, 1048576,
+    "Descriptor limit in a sandbox.")
+SET_NUM(idle_s, 900, 10, 31536000,
+    "Stopped after so many idle seconds.")
+SET_NUM(freeze_s, 120, 0, 31536000,
+    "Frozen after so many idle seconds. 0: never.")
+SET_NUM(keepalive_s, 3600, 1, 31536000,
+    "Window of a keepalive that names none.")
+SET_NUM(start_timeout_s, 60, 1, 3600,
+    "A start that takes longer has failed.")
+SET_NUM(stop_timeout_s, 10, 0, 600,
+    "Time between SIGTERM and SIGKILL when a sandbox is stopped.")
+SET_STR(ca_bundle, "", SET_FORM_FILE,
+    "File of extra CA certificates mounted into sandboxes; the usual "
+    "variables point at it.")
+SET_STR(dns, "", SET_FORM_ADDRS,
+    "Comma-separated resolvers for sandboxes. Empty: the host's that are not "
+    "loopback.")
+SET_STR(addr_range, "198.18.0.0/15", SET_FORM_CIDR,
+    "Addresses of sandboxes, never visible outside the host.")
+SET_NUM(uid_base, 2000000, 100000, 4000000000,
+    "First host uid for sandboxes; each has one of its own.")
+SET_NUM(conns_max, 2000, 16, 1000000,
+    "Connections a sandbox may hold open to the outside.")
+SET_FLAG(smtp_out, false,
+    "Let sandboxes connect to port 25.")
+
+SET_GROUP("Limits")
+SET_NUM(sandboxes_max, 10000, 1, 1000000,
+    "Sandboxes on this machine, kept workspaces included.")
+SET_NUM(tenant_sandboxes_max, 0, 0, 1000000,
+    "Sandboxes per tenant. 0: no limit.")
+SET_NUM(tenant_awake_max, 0, 0, 1000000,
+    "Awake sandboxes per tenant. 0: no limit.")
+SET_SIZE(tenant_memory_max, "0", 0, 16777216,
+    "Sum of memory limits of a tenant's awake sandboxes. 0: no limit.")
+SET_SIZE(tenant_disk_max, "0", 0, 16777216,
+    "Sum of disk limits of a tenant's sandboxes. 0: no limit.")
+SET_SIZE(memory_reserve, "512M", 0, 1048576,
+    "A wake or create that would leave less memory available is refused.")
+SET_NUM(starts_at_once, 8, 1, 256,
+    "Containers being started at the same time; the rest queue.")
+SET_NUM(starts_queue, 1000, 1, 100000,
+    "Starts that may wait; more get 503.")
+SET_NUM(disk_reserve_percent, 5, 0, 50,
+    "Share of the data file system kept free: below it creates answer 507.")
+SET_NUM(body_max_kb, 1024, 16, 65536,
+    "Largest JSON body of the API.")
+SET_NUM(env_max_kb, 256, 1, 4096,
+    "Largest sum of a sandbox's env.")
+SET_NUM(op_hold_max_s, 300, 1, 3600,
+    "An operation that takes longer is answered with 202.")
+SET_NUM(hold_max_s, 60, 1, 3600,
+    "A preview request is held so long at most.")
+SET_NUM(hold_max_per_sandbox, 1000, 1, 100000,
+    "Requests held for one sandbox.")
+SET_NUM(hold_max_total, 10000, 1, 1000000,
+    "Requests held per nginx worker.")
+SET_NUM(exec_timeout_s, 3600, 1, 86400,
+    "Longest exec.")
+SET_NUM(exec_output_kb, 1024, 1, 65536,
+    "Output of an exec kept per stream, if it names no less.")
+SET_SIZE(table_size, "16M", 1, 4096,
+    "Shared memory of the gate's route table.")
+
+#undef SET_NUM
+#undef SET_SIZE
+#undef SET_STR
+#undef SET_PATH
+#undef SET_FLAG
+#undef SET_LISTEN
+#undef SET_GROUP
