@@ -1,0 +1,55 @@
+/*
+ * live: what the keeper holds of a sandbox that is awake or on its way there,
+ * or that is being taken down. Belongs to start.c and stop.c.
+ */
+#ifndef HF_KEEPER_LIVE_H
+#define HF_KEEPER_LIVE_H
+
+#include "../../images/guest/proto.h"
+#include "../common/err.h"
+#include "sandbox.h"
+
+enum step {             /* of the chain of start.c, in its order */
+    STEP_NONE, STEP_QUEUE, STEP_IMAGE, STEP_TEXTS, STEP_WORKSPACE,
+    STEP_CREATE, STEP_START, STEP_NET, STEP_DOOR, STEP_DIAL, STEP_HELLO,
+    STEP_BOOT, STEP_CLEAN
+};
+
+enum live_mode { MODE_START, MODE_ADOPT, MODE_THAW };
+
+struct guestlink;
+
+struct live {
+    struct sandbox     *sb;
+    struct guestlink   *guest;
+    int                 netns;          /* descriptor, or -1 */
+    enum step           step;
+    bool                busy;           /* a call is out: wait for its end */
+    enum live_mode      mode;
+    bool                aborted;        /* somebody wants it down */
+    bool                refused;        /* by admission */
+    bool                renewing;
+    bool                frozen;         /* adopted so: not dialled */
+    bool                queued;         /* in the queue of admission.c */
+    bool                granted;        /* holds one of starts_at_once */
+    int                 tries;
+    uint64_t            door_gen, door_old;     /* handles at the door */
+    struct err          fault;          /* ends the chain at the next stop */
+    struct timer        deadline, retry;
+    struct timer        ports;          /* gates wait for one to open */
+    int64_t             retry_ms;
+    struct engine_image image;          /* its texts are ours */
+    char               *passwd, *group; /* of the image */
+    struct live        *next_queued;
+    struct guest_status status;
+    bool                has_status;
+    int64_t             status_mono_ms;
+    int64_t             freed_bytes;
+};
+
+/* Makes it when it is not there. */
+struct live *live_of(struct sandbox *sb);
+/* Closes whatever it holds and frees it. */
+void live_drop(struct sandbox *sb);
+
+#endif
