@@ -1,0 +1,209 @@
+
+/*
+ * Who calls a preview, and what that caller may cause while the sandbox
+ * sleeps.  A table: the first row that fits decides.
+ *
+ * What a page does that was loaded before the sleep must not wake: a tab that
+ * somebody forgot would keep its sandbox awake for ever.  A visit would have
+ * loaded the page anew, and waited.  So a browser's WebSocket (it has an
+ * Origin), a dev server's ping and an EventSource are background.
+ */
+
+
+#include "ngx_http_holdfast_module.h"
+
+
+/* what a request shows */
+
+#define NGX_HTTP_HOLDFAST_IS_CHECKER    0x001
+#define NGX_HTTP_HOLDFAST_IS_UNFURLER   0x002
+#define NGX_HTTP_HOLDFAST_IS_PING       0x004
+#define NGX_HTTP_HOLDFAST_IS_UPGRADE    0x008
+#define NGX_HTTP_HOLDFAST_IS_BROWSER    0x010   /* Origin or Sec-Fetch-* */
+#define NGX_HTTP_HOLDFAST_HAS_ORIGIN    0x020
+#define NGX_HTTP_HOLDFAST_WANTS_EVENTS  0x040
+#define NGX_HTTP_HOLDFAST_NAVIGATES     0x080
+
+
+typedef struct {
+    ngx_uint_t                 all;     /* of these bits */
+    ngx_http_holdfast_treat_e  treat;
+} ngx_http_holdfast_caller_t;
+
+
+static ngx_uint_t ngx_http_holdfast_traits(ngx_http_request_t *r);
+static ngx_uint_t ngx_http_holdfast_agent(ngx_http_request_t *r);
+static ngx_uint_t ngx_http_holdfast_contains(ngx_table_elt_t *h,
+    const char *what);
+
+
+static const ngx_http_holdfast_caller_t  ngx_http_holdfast_callers[] = {
+
+    { NGX_HTTP_HOLDFAST_IS_CHECKER,
+      NGX_HTTP_HOLDFAST_TURN_AWAY },
+
+    { NGX_HTTP_HOLDFAST_IS_UNFURLER,
+      NGX_HTTP_HOLDFAST_CARD },
+
+    { NGX_HTTP_HOLDFAST_IS_PING,
+      NGX_HTTP_HOLDFAST_BACKGROUND },
+
+    { NGX_HTTP_HOLDFAST_IS_UPGRADE|NGX_HTTP_HOLDFAST_HAS_ORIGIN,
+      NGX_HTTP_HOLDFAST_BACKGROUND },
+
+    { NGX_HTTP_HOLDFAST_WANTS_EVENTS|NGX_HTTP_HOLDFAST_IS_BROWSER,
+      NGX_HTTP_HOLDFAST_STREAM },
+
+    { NGX_HTTP_HOLDFAST_NAVIGATES,
+      NGX_HTTP_HOLDFAST_PAGE },
+
+    /* the rest: fetch, curl, SDKs, an upgrade without Origin */
+
+    { 0,
+      NGX_HTTP_HOLDFAST_HOLD }
+};
+
+
+ngx_uint_t
+ngx_http_holdfast_caller(ngx_http_request_t *r)
+{
+    ngx_uint_t                         traits;
+    const ngx_http_holdfast_caller_t  *caller;
+
+    traits = ngx_http_holdfast_traits(r);
+
+    for (caller = ngx_http_holdfast_callers; caller->all; caller++) {
+        if ((traits & caller->all) == caller->all) {
+            break;
+        }
+    }
+
+    return caller->treat;
+}
+
+
+static ngx_uint_t
+ngx_http_holdfast_traits(ngx_http_request_t *r)
+{
+    ngx_uint_t        traits;
+    ngx_table_elt_t  *accept, *protocol, *mode;
+
+    traits = ngx_http_holdfast_agent(r);
+
+    accept = ngx_http_holdfast_header(r, "accept", 6);
+    protocol = ngx_http_holdfast_header(r, "sec-websocket-protocol", 22);
+    mode = ngx_http_holdfast_header(r, "sec-fetch-mode", 14);
+
+    if (ngx_http_holdfast_header(r, "origin", 6)) {
+        traits |= NGX_HTTP_HOLDFAST_HAS_ORIGIN|NGX_HTTP_HOLDFAST_IS_BROWSER;
+    }
+
+    if (mode || ngx_http_holdfast_header(r, "sec-fetch-site", 14)) {
+        traits |= NGX_HTTP_HOLDFAST_IS_BROWSER;
+    }
+
+    if (ngx_http_holdfast_is_upgrade(r)) {
+        traits |= NGX_HTTP_HOLDFAST_IS_UPGRADE;
+    }
+
+    if (ngx_http_holdfast_contains(accept, "text/x-vite-ping")
+        || ngx_http_holdfast_contains(protocol, "vite-ping")
+        || ngx_http_holdfast_contains(protocol, "vite-hmr"))
+    {
+        traits |= NGX_HTTP_HOLDFAST_IS_PING;
+    }
+
+    if (ngx_http_holdfast_contains(accept, "text/event-stream")) {
+        traits |= NGX_HTTP_HOLDFAST_WANTS_EVENTS;
+    }
+
+    if (r->method == NGX_HTTP_GET
+        && (mode ? ngx_http_holdfast_contains(mode, "navigate")
+                 : ngx_http_holdfast_contains(accept, "text/html")))
+    {
+        traits |= NGX_HTTP_HOLDFAST_NAVIGATES;
+    }
+
+    return traits;
+}
+
+
+/* "holdfast_caller" says it, from a map of user agents. */
+
+static ngx_uint_t
+ngx_http_holdfast_agent(ngx_http_request_t *r)
+{
+    ngx_str_t                      value;
+    ngx_http_holdfast_loc_conf_t  *hlcf;
+
+    hlcf = ngx_http_get_module_loc_conf(r, ngx_http_holdfast_module);
+
+    if (hlcf->caller == NULL
+        || ngx_http_complex_value(r, hlcf->caller, &value) != NGX_OK)
+    {
+        return 0;
+    }
+
+    if (value.len == 7 && ngx_strncmp(value.data, "checker", 7) == 0) {
+        return NGX_HTTP_HOLDFAST_IS_CHECKER;
+    }
+
+    if (value.len == 8 && ngx_strncmp(value.data, "unfurler", 8) == 0) {
+        return NGX_HTTP_HOLDFAST_IS_UNFURLER;
+    }
+
+    return 0;
+}
+
+
+/* The first header of this name (in lower case). */
+
+ngx_table_elt_t *
+ngx_http_holdfast_header(ngx_http_request_t *r, const char *name, size_t len)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *header;
+
+    part = &r->headers_in.headers.part;
+    header = part->elts;
+
+    for (i = 0; /* void */ ; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                return NULL;
+            }
+
+            part = part->next;
+            header = part->elts;
+            i = 0;
+        }
+
+        if (header[i].hash && header[i].key.len == len
+            && ngx_strncasecmp(header[i].key.data, (u_char *) name, len) == 0)
+        {
+            return &header[i];
+        }
+    }
+}
+
+
+ngx_uint_t
+ngx_http_holdfast_is_upgrade(ngx_http_request_t *r)
+{
+    return ngx_http_holdfast_contains(r->headers_in.upgrade, "websocket");
+}
+
+
+static ngx_uint_t
+ngx_http_holdfast_contains(ngx_table_elt_t *h, const char *what)
+{
+    if (h == NULL) {
+        return 0;
+    }
+
+    return ngx_strlcasestrn(h->value.data, h->value.data + h->value.len,
+                            (u_char *) what, ngx_strlen(what) - 1)
+           != NULL;
+}

@@ -1,0 +1,304 @@
+
+/*
+ * The gate of Holdfast: requests are held here until the sandbox, or the
+ * operation, that they are for is there.
+ *
+ *   _module    directives, configuration, start and end of a worker
+ *   _host      preview host and path grammar (pure)
+ *   _table     route table in shared memory
+ *   _route     what the keeper's lines do to it
+ *   _gate      the one handler, in PRECONTENT
+ *   _caller    who calls a preview, and what that caller may cause
+ *   _hold      waiting requests and the asks they need
+ *   _link      lines to and from the keeper
+ *   _door      sockets inside a sandbox's network namespace
+ *   _peer      the upstream peer on top of them
+ *   _access    Origin, Host, token, scope, rate
+ *   _tokens    the file of tokens
+ *   _answer    what the gate answers itself
+ *   _warming   the page of a navigation that waits
+ *   _quiet     long-lived connections that carry nothing but heartbeats
+ *   _status    variables, status, metrics
+ */
+
+
+#ifndef _NGX_HTTP_HOLDFAST_MODULE_H_INCLUDED_
+#define _NGX_HTTP_HOLDFAST_MODULE_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "door.h"
+#include "err.h"
+#include "line.h"
+#include "ngx_http_holdfast_host.h"
+#include "ngx_http_holdfast_table.h"
+
+
+#define NGX_HTTP_HOLDFAST_OFF       0
+#define NGX_HTTP_HOLDFAST_PREVIEW   1
+#define NGX_HTTP_HOLDFAST_GUEST     2
+#define NGX_HTTP_HOLDFAST_OP        3
+#define NGX_HTTP_HOLDFAST_API       4
+
+/* rounds of "hold, be released, look again" before a request gives up */
+#define NGX_HTTP_HOLDFAST_ROUNDS    32
+
+/* connects that may be refused before a request gives up */
+#define NGX_HTTP_HOLDFAST_ATTEMPTS  3
+
+
+typedef struct ngx_http_holdfast_ctx_s    ngx_http_holdfast_ctx_t;
+typedef struct ngx_http_holdfast_node_s   ngx_http_holdfast_node_t;
+typedef struct ngx_http_holdfast_spare_s  ngx_http_holdfast_spare_t;
+typedef struct ngx_http_holdfast_token_s  ngx_http_holdfast_token_t;
+
+
+/* what a caller of a preview may cause (ngx_http_holdfast_caller.c) */
+
+typedef enum {
+    NGX_HTTP_HOLDFAST_HOLD = 0,         /* held and answered by the app */
+    NGX_HTTP_HOLDFAST_PAGE,             /* held, then the warming page */
+    NGX_HTTP_HOLDFAST_TURN_AWAY,        /* 503, does not wake */
+    NGX_HTTP_HOLDFAST_BACKGROUND,       /* 503, wakes only by wake_on any */
+    NGX_HTTP_HOLDFAST_STREAM,           /* an empty event stream */
+    NGX_HTTP_HOLDFAST_CARD              /* what an unfurler shows */
+} ngx_http_holdfast_treat_e;
+
+
+struct ngx_http_holdfast_token_s {
+    u_char                       digest[32];
+    ngx_http_holdfast_token_t   *next;          /* same bucket */
+    ngx_str_t                    tenant;
+    ngx_str_t                    name;
+    ngx_str_t                    scope;
+    uint64_t                     tag;
+    uint32_t                     rate_key;
+    ngx_str_t                   *ids;           /* of scope "ids:" */
+    ngx_uint_t                   nids;
+    unsigned                     read_only:1;
+};
+
+
+typedef struct {
+    ngx_http_holdfast_token_t  **buckets;
+    ngx_uint_t                   mask;
+    ngx_uint_t                   count;
+} ngx_http_holdfast_tokens_t;
+
+
+typedef struct {
+    ngx_shm_zone_t              *zone;
+    ngx_addr_t                   keeper;
+    ngx_addr_t                   door;
+    ngx_str_t                    domain;
+    ngx_http_holdfast_tokens_t  *tokens;        /* NULL: no authentication */
+    ngx_http_holdfast_token_t   *nobody;        /* the caller without one */
+    ngx_array_t                 *origins;       /* ngx_str_t */
+    ngx_array_t                 *hosts;         /* ngx_str_t */
+    ngx_int_t                    rate;
+    ngx_msec_t                   hold_max;
+    ngx_msec_t                   op_hold_max;
+    ngx_msec_t                   warming_after;
+    ngx_msec_t                   quiet_after;
+    ngx_uint_t                   hold_limit;    /* per sandbox */
+    ngx_uint_t                   hold_total;    /* per worker */
+    ngx_int_t                    spares;        /* per worker */
+    ngx_flag_t                   tokens_set;
+} ngx_http_holdfast_main_conf_t;
+
+
+typedef struct {
+    ngx_uint_t                   mode;
+    ngx_http_complex_value_t    *caller;
+    ngx_uint_t                   error_preview;
+} ngx_http_holdfast_loc_conf_t;
+
+
+typedef struct {
+    ngx_http_upstream_init_peer_pt  original_init;
+} ngx_http_holdfast_srv_conf_t;
+
+
+/*
+ * One per request, in its pool.  It outlives internal redirects, which zero
+ * r->ctx: the pool's cleanup list leads to it.
+ */
+
+struct ngx_http_holdfast_ctx_s {
+    ngx_http_request_t          *request;
+
+    /* what the request is about */
+
+    ngx_http_holdfast_name_t     name;
+    uint64_t                     op;
+    ngx_str_t                    request_id;
+    ngx_str_t                    method;        /* as the client sent it */
+    ngx_str_t                    args;
+    ngx_str_t                   *origin;        /* an allowed one */
+    ngx_http_holdfast_token_t   *token;
+
+    ngx_uint_t                   treat;
+
+    /* waiting */
+
+    ngx_queue_t                  queue;
+    ngx_http_holdfast_node_t    *node;
+    ngx_event_t                  timer;
+    ngx_msec_t                   held_since;
+    ngx_msec_t                   held_ms;
+    ngx_msec_t                   deadline;
+    ngx_uint_t                   how;           /* enum line_how */
+    ngx_uint_t                   rounds;
+    ngx_uint_t                   attempts;
+    uint64_t                     ask;           /* generation of the ask */
+
+    /* what an answer said to this request */
+
+    ngx_str_t                    code;          /* of "failed" */
+    ngx_str_t                    text;
+    ngx_uint_t                   retry_after;
+    ngx_uint_t                   nopen;
+    uint16_t                     open[LINE_PORTS_MAX];
+
+    /* inside */
+
+    ngx_http_holdfast_entry_t   *entry;
+    uint64_t                     generation;
+    uint64_t                     share;
+    ngx_str_t                    host;          /* for the app */
+    ngx_uint_t                   family;        /* enum door_family */
+    int                          fd;            /* a spare socket, or -1 */
+    ngx_connection_t            *connection;    /* connected beforehand */
+    uint32_t                     door_seq;      /* of an ask, or 0 */
+    ngx_int_t                    door_error;
+    struct sockaddr_un           key;           /* for keepalive */
+    socklen_t                    key_len;
+    ngx_str_t                    peer_name;
+
+    unsigned                     mode:3;
+    unsigned                     checked:1;     /* access was granted */
+    unsigned                     asked:1;       /* its line was sent */
+    unsigned                     released:1;
+    unsigned                     timed_out:1;
+    unsigned                     warm:1;        /* time for the page */
+    unsigned                     failed:1;
+    unsigned                     gone:1;
+    unsigned                     closed:1;
+    unsigned                     full:1;
+    unsigned                     op_done:1;
+    unsigned                     passed:1;      /* on to the upstream */
+    unsigned                     refused:1;     /* nothing was sent */
+    unsigned                     kept_failed:1;
+    unsigned                     fresh:1;       /* no kept connection */
+    unsigned                     inactive:1;    /* X-Sandbox-Activity: none */
+    unsigned                     state_page:1;  /* /.holdfast/state */
+    unsigned                     answered:1;
+};
+
+
+extern ngx_module_t  ngx_http_holdfast_module;
+
+
+/* _gate */
+ngx_int_t ngx_http_holdfast_handler(ngx_http_request_t *r);
+ngx_http_holdfast_ctx_t *ngx_http_holdfast_get_ctx(ngx_http_request_t *r);
+ngx_http_holdfast_ctx_t *ngx_http_holdfast_find_ctx(ngx_http_request_t *r);
+void ngx_http_holdfast_leave(ngx_http_holdfast_ctx_t *ctx);
+void ngx_http_holdfast_drop_sockets(ngx_http_holdfast_ctx_t *ctx);
+ngx_uint_t ngx_http_holdfast_has_body(ngx_http_request_t *r);
+
+/* _caller */
+ngx_uint_t ngx_http_holdfast_caller(ngx_http_request_t *r);
+ngx_table_elt_t *ngx_http_holdfast_header(ngx_http_request_t *r,
+    const char *name, size_t len);
+ngx_uint_t ngx_http_holdfast_is_upgrade(ngx_http_request_t *r);
+
+/* _hold */
+ngx_int_t ngx_http_holdfast_hold(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx, ngx_uint_t how, uint64_t generation);
+ngx_int_t ngx_http_holdfast_hold_op(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx);
+void ngx_http_holdfast_suspend(ngx_http_request_t *r);
+void ngx_http_holdfast_resume(ngx_http_holdfast_ctx_t *ctx);
+void ngx_http_holdfast_unhold(ngx_http_holdfast_ctx_t *ctx);
+void ngx_http_holdfast_answered(const struct line *line, ngx_uint_t rc);
+void ngx_http_holdfast_op_answered(const struct line *line);
+void ngx_http_holdfast_ask_again(void);
+void ngx_http_holdfast_unasked(void);
+
+/* _link */
+ngx_int_t ngx_http_holdfast_link_init(ngx_cycle_t *cycle);
+void ngx_http_holdfast_link_exit(ngx_cycle_t *cycle);
+ngx_uint_t ngx_http_holdfast_link_up(void);
+ngx_int_t ngx_http_holdfast_link_send(const struct line *line);
+ngx_connection_t *ngx_http_holdfast_dial(ngx_addr_t *addr, int type,
+    ngx_log_t *log);
+
+/* _door */
+ngx_int_t ngx_http_holdfast_door_init(ngx_cycle_t *cycle);
+void ngx_http_holdfast_door_exit(ngx_cycle_t *cycle);
+int ngx_http_holdfast_door_take(ngx_http_holdfast_ctx_t *ctx);
+void ngx_http_holdfast_door_give(ngx_http_holdfast_ctx_t *ctx);
+ngx_int_t ngx_http_holdfast_door_ask(ngx_http_holdfast_ctx_t *ctx);
+void ngx_http_holdfast_door_cancel(ngx_http_holdfast_ctx_t *ctx);
+void ngx_http_holdfast_door_forget(const u_char *id, size_t len);
+
+/* _peer */
+char *ngx_http_holdfast_peer(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+ngx_int_t ngx_http_holdfast_peer_wrap(ngx_conf_t *cf);
+ngx_int_t ngx_http_holdfast_connect(ngx_http_holdfast_ctx_t *ctx,
+    ngx_log_t *log, ngx_connection_t **cp);
+
+/* _access */
+ngx_int_t ngx_http_holdfast_access(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx);
+ngx_int_t ngx_http_holdfast_may_enter(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx, ngx_http_holdfast_route_t *route);
+
+/* _tokens */
+char *ngx_http_holdfast_tokens(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+ngx_http_holdfast_token_t *ngx_http_holdfast_token_find(
+    ngx_http_holdfast_tokens_t *tokens, ngx_str_t *secret);
+uint64_t ngx_http_holdfast_tenant_tag(ngx_str_t *tenant);
+
+/* _answer */
+ngx_int_t ngx_http_holdfast_fail(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx, const char *code, ngx_uint_t retry_after,
+    const char *fmt, ...);
+ngx_int_t ngx_http_holdfast_send(ngx_http_request_t *r, ngx_uint_t status,
+    const char *type, ngx_str_t *body);
+ngx_int_t ngx_http_holdfast_add_header(ngx_http_request_t *r,
+    const char *name, const char *value);
+ngx_int_t ngx_http_holdfast_error_handler(ngx_http_request_t *r);
+ngx_int_t ngx_http_holdfast_no_content(ngx_http_request_t *r);
+size_t ngx_http_holdfast_json_len(ngx_str_t *s);
+u_char *ngx_http_holdfast_json(u_char *p, ngx_str_t *s);
+
+/* _warming */
+ngx_int_t ngx_http_holdfast_warming(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx);
+ngx_int_t ngx_http_holdfast_card(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx);
+ngx_int_t ngx_http_holdfast_stream(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx);
+ngx_int_t ngx_http_holdfast_state(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx, const char *state);
+
+/* _quiet */
+ngx_int_t ngx_http_holdfast_quiet_init(ngx_conf_t *cf);
+void ngx_http_holdfast_quiet_close(const u_char *id, size_t len);
+void ngx_http_holdfast_quiet_awake(const u_char *id, size_t len);
+
+/* _status */
+ngx_int_t ngx_http_holdfast_add_variables(ngx_conf_t *cf);
+char *ngx_http_holdfast_status(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+void ngx_http_holdfast_request_id(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx);
+
+
+#endif /* _NGX_HTTP_HOLDFAST_MODULE_H_INCLUDED_ */

@@ -1,0 +1,501 @@
+
+/*
+ * Variables, and the gate's figures for people (JSON) and Prometheus.
+ */
+
+
+#include "ngx_http_holdfast_module.h"
+
+
+#define NGX_HTTP_HOLDFAST_VAR_ID       0
+#define NGX_HTTP_HOLDFAST_VAR_STATE    1
+#define NGX_HTTP_HOLDFAST_VAR_HOLD_MS  2
+#define NGX_HTTP_HOLDFAST_VAR_TENANT   3
+#define NGX_HTTP_HOLDFAST_VAR_KEY      4
+#define NGX_HTTP_HOLDFAST_VAR_SCOPE    5
+#define NGX_HTTP_HOLDFAST_VAR_REQUEST  6
+#define NGX_HTTP_HOLDFAST_VAR_OP       7
+#define NGX_HTTP_HOLDFAST_VAR_HOST     8
+#define NGX_HTTP_HOLDFAST_VAR_ORIGIN   9
+#define NGX_HTTP_HOLDFAST_VAR_METHOD   10
+#define NGX_HTTP_HOLDFAST_VAR_ARGS     11
+
+
+typedef struct {
+    const char  *name;
+    const char  *help;
+    size_t       offset;
+} ngx_http_holdfast_figure_t;
+
+
+static ngx_int_t ngx_http_holdfast_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static void ngx_http_holdfast_state_name(ngx_http_holdfast_ctx_t *ctx,
+    ngx_str_t *name);
+static ngx_int_t ngx_http_holdfast_json_handler(ngx_http_request_t *r);
+static ngx_int_t ngx_http_holdfast_prometheus_handler(ngx_http_request_t *r);
+static ngx_uint_t ngx_http_holdfast_links(ngx_uint_t *workers,
+    ngx_uint_t *holding, ngx_uint_t *spares);
+
+
+static ngx_http_variable_t  ngx_http_holdfast_vars[] = {
+
+    { ngx_string("holdfast_id"), NULL, ngx_http_holdfast_variable,
+      NGX_HTTP_HOLDFAST_VAR_ID, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("holdfast_state"), NULL, ngx_http_holdfast_variable,
+      NGX_HTTP_HOLDFAST_VAR_STATE, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("holdfast_hold_ms"), NULL, ngx_http_holdfast_variable,
+      NGX_HTTP_HOLDFAST_VAR_HOLD_MS, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("holdfast_tenant"), NULL, ngx_http_holdfast_variable,
+      NGX_HTTP_HOLDFAST_VAR_TENANT, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("holdfast_key"), NULL, ngx_http_holdfast_variable,
+      NGX_HTTP_HOLDFAST_VAR_KEY, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("holdfast_scope"), NULL, ngx_http_holdfast_variable,
+      NGX_HTTP_HOLDFAST_VAR_SCOPE, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("holdfast_request_id"), NULL, ngx_http_holdfast_variable,
+      NGX_HTTP_HOLDFAST_VAR_REQUEST, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("holdfast_op"), NULL, ngx_http_holdfast_variable,
+      NGX_HTTP_HOLDFAST_VAR_OP, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("holdfast_host"), NULL, ngx_http_holdfast_variable,
+      NGX_HTTP_HOLDFAST_VAR_HOST, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("holdfast_origin"), NULL, ngx_http_holdfast_variable,
+      NGX_HTTP_HOLDFAST_VAR_ORIGIN, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("holdfast_method"), NULL, ngx_http_holdfast_variable,
+      NGX_HTTP_HOLDFAST_VAR_METHOD, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("holdfast_args"), NULL, ngx_http_holdfast_variable,
+      NGX_HTTP_HOLDFAST_VAR_ARGS, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+      ngx_http_null_variable
+};
+
+
+#define ngx_http_holdfast_figure(field, help)                                \
+    { #field, help, offsetof(ngx_http_holdfast_counts_t, field) }
+
+static const ngx_http_holdfast_figure_t  ngx_http_holdfast_figures[] = {
+    ngx_http_holdfast_figure(asks, "Lines W sent to the keeper."),
+    ngx_http_holdfast_figure(wakes, "Of these, asks for a wake."),
+    ngx_http_holdfast_figure(held, "Requests that were held."),
+    ngx_http_holdfast_figure(held_ms, "Milliseconds that they were held."),
+    ngx_http_holdfast_figure(overflows, "Requests refused by a hold limit."),
+    ngx_http_holdfast_figure(timeouts, "Requests held for too long."),
+    ngx_http_holdfast_figure(failed, "Wakes that failed."),
+    ngx_http_holdfast_figure(parks_ok, "Parks that were agreed to."),
+    ngx_http_holdfast_figure(parks_busy, "Parks refused: in use."),
+    ngx_http_holdfast_figure(parks_stale, "Parks of an older generation."),
+    ngx_http_holdfast_figure(evicted, "Routes evicted from the table."),
+    ngx_http_holdfast_figure(full, "Routes that found no place."),
+    ngx_http_holdfast_figure(refused, "Connects refused by sandboxes."),
+    ngx_http_holdfast_figure(sockets, "Sockets made by the door."),
+    ngx_http_holdfast_figure(unauthorized, "Calls without a known token."),
+    ngx_http_holdfast_figure(limited, "Calls over the rate of a token."),
+    { NULL, NULL, 0 }
+};
+
+
+ngx_int_t
+ngx_http_holdfast_add_variables(ngx_conf_t *cf)
+{
+    ngx_http_variable_t  *var, *v;
+
+    for (v = ngx_http_holdfast_vars; v->name.len; v++) {
+
+        var = ngx_http_add_variable(cf, &v->name, v->flags);
+        if (var == NULL) {
+            return NGX_ERROR;
+        }
+
+        var->get_handler = v->get_handler;
+        var->data = v->data;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_holdfast_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+    uintptr_t data)
+{
+    u_char                   *p;
+    ngx_str_t                 value;
+    ngx_http_holdfast_ctx_t  *ctx;
+
+    ngx_str_null(&value);
+
+    if (data == NGX_HTTP_HOLDFAST_VAR_REQUEST) {
+
+        /* every answer has one, also what never comes to the gate */
+
+        ctx = ngx_http_holdfast_get_ctx(r->main);
+
+    } else {
+        ctx = ngx_http_holdfast_find_ctx(r->main);
+    }
+
+    if (ctx == NULL) {
+
+        if (data == NGX_HTTP_HOLDFAST_VAR_METHOD) {
+            value = r->main->method_name;
+
+        } else if (data == NGX_HTTP_HOLDFAST_VAR_ARGS) {
+            value = r->main->args;
+        }
+
+        goto done;
+    }
+
+    switch (data) {
+
+    case NGX_HTTP_HOLDFAST_VAR_ID:
+        value.data = (u_char *) ctx->name.id;
+        value.len = ctx->name.id_len;
+        break;
+
+    case NGX_HTTP_HOLDFAST_VAR_STATE:
+        ngx_http_holdfast_state_name(ctx, &value);
+        break;
+
+    case NGX_HTTP_HOLDFAST_VAR_HOLD_MS:
+        p = ngx_pnalloc(r->pool, NGX_INT_T_LEN);
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        value.data = p;
+        value.len = ngx_sprintf(p, "%M", ctx->held_ms) - p;
+        break;
+
+    case NGX_HTTP_HOLDFAST_VAR_TENANT:
+        if (ctx->token) {
+            value = ctx->token->tenant;
+        }
+        break;
+
+    case NGX_HTTP_HOLDFAST_VAR_KEY:
+        if (ctx->token) {
+            value = ctx->token->name;
+        }
+        break;
+
+    case NGX_HTTP_HOLDFAST_VAR_SCOPE:
+        if (ctx->token) {
+            value = ctx->token->scope;
+        }
+        break;
+
+    case NGX_HTTP_HOLDFAST_VAR_REQUEST:
+        value = ctx->request_id;
+        break;
+
+    case NGX_HTTP_HOLDFAST_VAR_OP:
+        if (ctx->op) {
+            p = ngx_pnalloc(r->pool, NGX_INT64_LEN);
+            if (p == NULL) {
+                return NGX_ERROR;
+            }
+
+            value.data = p;
+            value.len = ngx_sprintf(p, "%uL", ctx->op) - p;
+        }
+        break;
+
+    case NGX_HTTP_HOLDFAST_VAR_HOST:
+        if (ctx->host.len == 6
+            && ngx_strncmp(ctx->host.data, "public", 6) == 0)
+        {
+            if (r->headers_in.host) {
+                value = r->headers_in.host->value;
+            } else {
+                value = r->headers_in.server;
+            }
+
+        } else if (ctx->host.len == 9
+                   && ngx_strncmp(ctx->host.data, "localhost", 9) == 0)
+        {
+            p = ngx_pnalloc(r->pool, sizeof("localhost:65535"));
+            if (p == NULL) {
+                return NGX_ERROR;
+            }
+
+            value.data = p;
+            value.len = ngx_sprintf(p, "localhost:%ui",
+                                    (ngx_uint_t) ctx->name.port) - p;
+
+        } else {
+            value = ctx->host;
+        }
+        break;
+
+    case NGX_HTTP_HOLDFAST_VAR_ORIGIN:
+        if (ctx->origin) {
+            value = *ctx->origin;
+        }
+        break;
+
+    case NGX_HTTP_HOLDFAST_VAR_METHOD:
+        value = ctx->method;
+        break;
+
+    case NGX_HTTP_HOLDFAST_VAR_ARGS:
+        value = ctx->args;
+        break;
+    }
+
+done:
+
+    v->data = value.data;
+    v->len = value.len;
+    v->valid = 1;
+    v->no_cacheable = 1;
+    v->not_found = 0;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_holdfast_state_name(ngx_http_holdfast_ctx_t *ctx, ngx_str_t *name)
+{
+    ngx_http_holdfast_route_t  route;
+
+    if (ctx->name.id_len == 0) {
+        return;
+    }
+
+    if (ctx->entry) {
+        ngx_str_set(name, "awake");
+        return;
+    }
+
+    ngx_http_holdfast_table_read((u_char *) ctx->name.id, ctx->name.id_len, 0,
+                                 &route);
+
+    switch (route.state) {
+
+    case NGX_HTTP_HOLDFAST_AWAKE:
+        ngx_str_set(name, "awake");
+        break;
+
+    case NGX_HTTP_HOLDFAST_PARKED:
+        ngx_str_set(name, "asleep");
+        break;
+
+    case NGX_HTTP_HOLDFAST_GONE:
+        ngx_str_set(name, "gone");
+        break;
+
+    default:
+        ngx_str_set(name, "unknown");
+    }
+}
+
+
+/* The caller's, if it is [A-Za-z0-9-]{8,64}, else a new one. */
+
+void
+ngx_http_holdfast_request_id(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx)
+{
+    u_char            ch, *p;
+    size_t            i;
+    ngx_table_elt_t  *h;
+
+    static const char  digits[] = "0123456789abcdefghjkmnpqrstvwxyz";
+
+    h = ngx_http_holdfast_header(r, "x-request-id", 12);
+
+    if (h && h->value.len >= 8 && h->value.len <= 64) {
+
+        for (i = 0; i < h->value.len; i++) {
+
+            ch = h->value.data[i];
+
+            if (!((ch >= '0' && ch <= '9') || ch == '-'
+                  || ((ch | 0x20) >= 'a' && (ch | 0x20) <= 'z')))
+            {
+                break;
+            }
+        }
+
+        if (i == h->value.len) {
+            ctx->request_id = h->value;
+            return;
+        }
+    }
+
+    p = ngx_pnalloc(r->pool, 26);
+    if (p == NULL) {
+        ngx_str_set(&ctx->request_id, "00000000");
+        return;
+    }
+
+    ctx->request_id.data = p;
+    ctx->request_id.len = 26;
+
+    for (i = 0; i < 26; i++) {
+        *p++ = digits[ngx_random() & 31];
+    }
+}
+
+
+char *
+ngx_http_holdfast_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_str_t                 *value;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "json") == 0) {
+        clcf->handler = ngx_http_holdfast_json_handler;
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_strcmp(value[1].data, "prometheus") == 0) {
+        clcf->handler = ngx_http_holdfast_prometheus_handler;
+        return NGX_CONF_OK;
+    }
+
+    return "must be \"json\" or \"prometheus\"";
+}
+
+
+static ngx_uint_t
+ngx_http_holdfast_links(ngx_uint_t *workers, ngx_uint_t *holding,
+    ngx_uint_t *spares)
+{
+    uint32_t                    i;
+    ngx_uint_t                  links;
+    ngx_http_holdfast_table_t  *t;
+
+    t = ngx_http_holdfast_table;
+
+    links = 0;
+    *workers = 0;
+    *holding = 0;
+    *spares = 0;
+
+    for (i = 0; i < t->nslots; i++) {
+
+        if (t->slots[i].pid == 0 || !ngx_http_holdfast_slot_lives(i)) {
+            continue;
+        }
+
+        (*workers)++;
+        links += t->slots[i].linked;
+        *holding += t->slots[i].holding;
+        *spares += t->slots[i].spares;
+    }
+
+    return links;
+}
+
+
+static ngx_int_t
+ngx_http_holdfast_json_handler(ngx_http_request_t *r)
+{
+    u_char                            *p;
+    ngx_str_t                          body;
+    ngx_uint_t                         links, workers, holding, spares;
+    ngx_http_holdfast_table_t         *t;
+    const ngx_http_holdfast_figure_t  *f;
+
+    if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
+        return NGX_HTTP_NOT_ALLOWED;
+    }
+
+    t = ngx_http_holdfast_table;
+    links = ngx_http_holdfast_links(&workers, &holding, &spares);
+
+    p = ngx_pnalloc(r->pool, 4096);
+    if (p == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    body.data = p;
+
+    p = ngx_sprintf(p, "{\"workers\":%ui,\"links\":%ui,\"holding\":%ui,"
+                    "\"spares\":%ui,\"table\":{\"name\":\"%016xL\","
+                    "\"epoch\":%uL,\"entries\":%uD,\"used\":%uD,"
+                    "\"entry_size\":%uz,\"highest\":%uL,\"floor\":%uL}",
+                    workers, links, holding, spares, t->name, t->epoch,
+                    t->nentries, t->used, t->entry_size, t->highest,
+                    t->floor);
+
+    for (f = ngx_http_holdfast_figures; f->name; f++) {
+        p = ngx_sprintf(p, ",\"%s\":%uA", f->name,
+                        *(ngx_atomic_t *) ((u_char *) &t->counts + f->offset));
+    }
+
+    p = ngx_sprintf(p, "}\n");
+
+    body.len = p - body.data;
+
+    return ngx_http_holdfast_send(r, NGX_HTTP_OK, "application/json", &body);
+}
+
+
+static ngx_int_t
+ngx_http_holdfast_prometheus_handler(ngx_http_request_t *r)
+{
+    u_char                            *p;
+    ngx_str_t                          body;
+    ngx_uint_t                         links, workers, holding, spares;
+    ngx_http_holdfast_table_t         *t;
+    const ngx_http_holdfast_figure_t  *f;
+
+    if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
+        return NGX_HTTP_NOT_ALLOWED;
+    }
+
+    t = ngx_http_holdfast_table;
+    links = ngx_http_holdfast_links(&workers, &holding, &spares);
+
+    p = ngx_pnalloc(r->pool, 8192);
+    if (p == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    body.data = p;
+
+    p = ngx_sprintf(p,
+                    "# TYPE holdfast_gate_workers gauge\n"
+                    "holdfast_gate_workers %ui\n"
+                    "# TYPE holdfast_gate_links gauge\n"
+                    "holdfast_gate_links %ui\n"
+                    "# TYPE holdfast_gate_holding gauge\n"
+                    "holdfast_gate_holding %ui\n"
+                    "# TYPE holdfast_gate_spares gauge\n"
+                    "holdfast_gate_spares %ui\n"
+                    "# TYPE holdfast_gate_table_entries gauge\n"
+                    "holdfast_gate_table_entries %uD\n"
+                    "# TYPE holdfast_gate_table_used gauge\n"
+                    "holdfast_gate_table_used %uD\n",
+                    workers, links, holding, spares, t->nentries, t->used);
+
+    for (f = ngx_http_holdfast_figures; f->name; f++) {
+        p = ngx_sprintf(p, "# HELP holdfast_gate_%s_total %s\n"
+                        "# TYPE holdfast_gate_%s_total counter\n"
+                        "holdfast_gate_%s_total %uA\n",
+                        f->name, f->help, f->name, f->name,
+                        *(ngx_atomic_t *) ((u_char *) &t->counts + f->offset));
+    }
+
+    body.len = p - body.data;
+
+    return ngx_http_holdfast_send(r, NGX_HTTP_OK,
+                                  "text/plain; version=0.0.4", &body);
+}

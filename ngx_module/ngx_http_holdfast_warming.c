@@ -1,0 +1,164 @@
+
+/*
+ * What those see for whom a sandbox is not there yet: the warming page of a
+ * navigation, the state that the page asks for, the card of an unfurler, the
+ * stream of an EventSource.
+ *
+ * The page does not reload on a clock: it asks /.holdfast/state, which is held
+ * like any other request and answered the moment the port answers.
+ */
+
+
+#include "ngx_http_holdfast_module.h"
+
+
+static ngx_int_t ngx_http_holdfast_finish(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx, ngx_uint_t status, const char *type,
+    ngx_str_t *body);
+
+
+static const char  ngx_http_holdfast_warming_page[] =
+    "<!doctype html><html lang=en><meta charset=utf-8>"
+    "<meta name=viewport content=\"width=device-width\">"
+    "<meta name=robots content=noindex>"
+    "<noscript><meta http-equiv=refresh content=3></noscript>"
+    "<title>Waking up</title>"
+    "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:36em;"
+    "margin:30vh auto 0;padding:0 1.5em;color:#222}"
+    "p{color:#777}@media(prefers-color-scheme:dark)"
+    "{body{background:#181818;color:#ddd}}</style>"
+    "<h1 id=h>Waking up&hellip;</h1>"
+    "<p id=p>This sandbox was asleep. The page opens by itself.</p>"
+    "<script>(function(){var h=document.getElementById('h'),"
+    "p=document.getElementById('p');function look(){"
+    "fetch('/.holdfast/state',{cache:'no-store',"
+    "headers:{accept:'application/json'}})"
+    ".then(function(r){return r.json()}).then(function(s){"
+    "if(s.state==='awake'){location.reload();return}"
+    "if(s.state==='waking'){setTimeout(look,200);return}"
+    "h.textContent=s.state==='closed'?'Nothing listens on port '+s.port:"
+    "'It did not wake up';p.textContent=s.message||(s.error&&s.error.message)"
+    "||'';setTimeout(look,1000*(s.retry_after_s||5))})"
+    ".catch(function(){setTimeout(look,2000)})}look()})()</script>\n";
+
+
+static const char  ngx_http_holdfast_card_page[] =
+    "<!doctype html><html lang=en><meta charset=utf-8>"
+    "<meta name=robots content=noindex>"
+    "<title>Preview</title>"
+    "<meta property=\"og:title\" content=\"Preview\">"
+    "<meta property=\"og:description\" content=\"A live preview. It sleeps "
+    "now and wakes when you open the link.\">"
+    "<meta property=\"og:type\" content=\"website\">"
+    "<h1>Preview</h1><p>It sleeps now and wakes when you open the link.</p>\n";
+
+
+ngx_int_t
+ngx_http_holdfast_warming(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx)
+{
+    ngx_str_t  body;
+
+    ngx_str_set(&body, ngx_http_holdfast_warming_page);
+
+    if (ngx_http_holdfast_add_header(r, "Retry-After", "1") != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_http_holdfast_finish(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                    "text/html; charset=utf-8", &body);
+}
+
+
+ngx_int_t
+ngx_http_holdfast_card(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx)
+{
+    ngx_str_t  body;
+
+    ngx_str_set(&body, ngx_http_holdfast_card_page);
+
+    return ngx_http_holdfast_finish(r, ctx, NGX_HTTP_OK,
+                                    "text/html; charset=utf-8", &body);
+}
+
+
+/* An EventSource comes back after `retry`, without waking anything. */
+
+ngx_int_t
+ngx_http_holdfast_stream(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx)
+{
+    ngx_str_t  body;
+
+    ngx_str_set(&body, "retry: 5000\n: asleep\n\n");
+
+    return ngx_http_holdfast_finish(r, ctx, NGX_HTTP_OK, "text/event-stream",
+                                    &body);
+}
+
+
+ngx_int_t
+ngx_http_holdfast_state(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx,
+    const char *state)
+{
+    u_char      *p;
+    size_t       len;
+    ngx_str_t    body;
+    ngx_uint_t   i;
+
+    len = sizeof("{\"state\":\"\",\"id\":\"\",\"port\":,\"retry_after_s\":,"
+                 "\"message\":,\"open\":[]}\n")
+          + ngx_strlen(state) + ctx->name.id_len + 2 * NGX_INT_T_LEN
+          + ngx_http_holdfast_json_len(&ctx->text)
+          + LINE_PORTS_MAX * sizeof("65535,");
+
+    p = ngx_pnalloc(r->pool, len);
+    if (p == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    body.data = p;
+
+    p = ngx_sprintf(p, "{\"state\":\"%s\",\"id\":\"%s\",\"port\":%ui,"
+                    "\"retry_after_s\":%ui,\"message\":",
+                    state, ctx->name.id, (ngx_uint_t) ctx->name.port,
+                    ctx->retry_after);
+    p = ngx_http_holdfast_json(p, &ctx->text);
+    p = ngx_sprintf(p, ",\"open\":[");
+
+    for (i = 0; i < ctx->nopen; i++) {
+        p = ngx_sprintf(p, "%s%ui", i ? "," : "", (ngx_uint_t) ctx->open[i]);
+    }
+
+    p = ngx_sprintf(p, "]}\n");
+
+    body.len = p - body.data;
+
+    return ngx_http_holdfast_finish(r, ctx, NGX_HTTP_OK, "application/json",
+                                    &body);
+}
+
+
+static ngx_int_t
+ngx_http_holdfast_finish(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx,
+    ngx_uint_t status, const char *type, ngx_str_t *body)
+{
+    ngx_int_t  rc;
+
+    ngx_http_holdfast_drop_sockets(ctx);
+    ngx_http_holdfast_leave(ctx);
+
+    ctx->answered = 1;
+    r->err_status = 0;
+
+    if (ngx_http_holdfast_add_header(r, "Cache-Control", "no-store") != NGX_OK
+        || ngx_http_holdfast_add_header(r, "X-Robots-Tag", "noindex")
+           != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    rc = ngx_http_holdfast_send(r, status, type, body);
+
+    ngx_http_finalize_request(r, rc);
+
+    return NGX_DONE;
+}
