@@ -6,6 +6,7 @@
 #   make fuzz, make bench      fuzz targets; the figures
 #   make settings              docs/settings.md and the example file
 #   make install LIB=DIR       one folder with all that runs (no settings)
+#   make V=1                   shows each command
 #   make SANITIZE=address,undefined BUILD=build/asan CFLAGS='-O1 -g'
 
 VERSION := 0.1.0
@@ -15,6 +16,8 @@ GUEST_CC ?= musl-gcc
 BUILD    ?= build
 SANITIZE ?=
 LIB      ?=
+V        ?=
+Q        := $(if $(V),,@)
 
 WARN   := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Werror
 CFLAGS ?= -O2 -g
@@ -42,23 +45,27 @@ GUEST_FLAGS := -std=c11 $(WARN) -Os -static -D_GNU_SOURCE \
 all: $(BUILD)/holdfastd $(BUILD)/guest module
 
 $(BUILD)/holdfastd: $(OBJS)
-	$(CC) $(HARDEN) $(LDFLAGS) -pie -o $@ $^ $(LDLIBS)
+	@echo '  link $@'
+	$(Q)$(CC) $(HARDEN) $(LDFLAGS) -pie -o $@ $^ $(LDLIBS)
 
 $(BUILD)/libholdfast.a: $(LIBOBJ)
-	rm -f $@ && ar rcs $@ $^
+	$(Q)rm -f $@ && ar rcs $@ $^
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(STD) $(CPPFLAGS) -MMD -MP -c -o $@ $<
+	@echo '  cc   $<'
+	$(Q)$(CC) $(STD) $(CPPFLAGS) -MMD -MP -c -o $@ $<
 
 # Static and without any library but libc: it runs inside any image.
 $(BUILD)/guest: $(GUEST_SRCS) $(wildcard images/guest/*.h)
 	@mkdir -p $(@D)
-	$(GUEST_CC) $(GUEST_FLAGS) -o $@ $(GUEST_SRCS)
+	@echo '  cc   $@'
+	$(Q)$(GUEST_CC) $(GUEST_FLAGS) -o $@ $(GUEST_SRCS)
 
 $(BUILD)/unit/%: tests/unit/%.c tests/unit/test.h $(BUILD)/libholdfast.a
 	@mkdir -p $(@D)
-	$(CC) $(STD) $(CPPFLAGS) -Ifcgi_workers -Iimages/guest -o $@ $< \
+	@echo '  cc   $<'
+	$(Q)$(CC) $(STD) $(CPPFLAGS) -Ifcgi_workers -Iimages/guest -o $@ $< \
 	    $(BUILD)/libholdfast.a $(LDLIBS)
 
 units: $(UNITS)

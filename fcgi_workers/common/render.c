@@ -3,8 +3,8 @@
  *
  * Owns the words of the JSON that clients see. Columns that hold JSON were
  * checked when they came in and are copied as they are; one that does not
- * begin as its type does is shown empty, so that a damaged row can never make
- * the document around it invalid. Never reads a clock, the disk or a table.
+ * begin and end as its type does is shown empty, so that a damaged row does
+ * not break the document around it. Never reads a clock, the disk or a table.
  */
 #include "render.h"
 
@@ -162,12 +162,18 @@ static void render_when_if(struct buf *b, const char *name, int64_t wall_ms)
         render_when(b, name, wall_ms);
 }
 
-/* A column that holds JSON. `empty` is its type without anything in it. */
+/* A column that holds JSON of the type that `type` is without anything in it;
+ * `empty` is shown when it does not. */
 static void render_json(struct buf *b, const char *name, const char *json,
-    const char *empty)
+    const char *type, const char *empty)
 {
+    size_t len = json != NULL ? strlen(json) : 0;
+
     buf_str(b, name);
-    buf_str(b, json != NULL && json[0] == empty[0] ? json : empty);
+    if (len >= 2 && json[0] == type[0] && json[len - 1] == type[1])
+        buf_add(b, json, len);
+    else
+        buf_str(b, empty);
 }
 
 /* ---- previews ---------------------------------------------------------- */
@@ -215,6 +221,22 @@ static unsigned render_next_port(const char **p)
         n = n * 10 + (unsigned) (*s++ - '0');
     *p = s;
     return n <= 65535 ? n : 0;
+}
+
+static void render_ports(struct buf *b, const struct row *r)
+{
+    const char *p = r->ports != NULL ? r->ports : "";
+    const char *before = ",\"ports\":[";
+    unsigned    port;
+
+    for (port = render_next_port(&p); port != 0; port = render_next_port(&p)) {
+        buf_str(b, before);
+        render_number(b, port);
+        before = ",";
+    }
+    if (before[1] != '\0')
+        buf_str(b, before);
+    LIT(b, "]");
 }
 
 static void render_preview_urls(struct buf *b, const struct row *r,
@@ -299,7 +321,7 @@ static void render_common(struct buf *b, const struct row *r,
     render_text_if(b, ",\"container_id\":", r->engine_ref);
     render_memory_high(b, r->memory_mb);
     render_text_if(b, ",\"error_message\":", r->error_message);
-    render_json(b, ",\"ports\":", r->ports, "[]");
+    render_ports(b, r);
     render_preview_urls(b, r, s);
     render_when(b, ",\"created_at\":", r->created_ms);
     render_when(b, ",\"updated_at\":", r->updated_ms);
@@ -336,7 +358,7 @@ static void render_milli(struct buf *b, int64_t milli)
         digits[i] = (char) ('0' + rest % 10);
         rest /= 10;
     }
-    while (digits[n - 1] == '0')
+    while (n > 1 && digits[n - 1] == '0')
         n--;
     LIT(b, ".");
     buf_add(b, digits, n);
@@ -371,10 +393,9 @@ void render_v1(struct buf *b, const struct row *r, const struct settings *s)
     render_preview(b, r, s);
     render_text(b, ",\"template\":", r->template_name);
     render_text_if(b, ",\"git_remote_url\":", r->git_remote_url);
-    render_json(b, ",\"labels\":", r->labels, "{}");
-    render_json(b, ",\"services\":", r->services, "[]");
-    LIT(b, ",\"setup\":");
-    buf_str(b, r->setup != NULL && r->setup[0] == '{' ? r->setup : "null");
+    render_json(b, ",\"labels\":", r->labels, "{}", "{}");
+    render_json(b, ",\"services\":", r->services, "[]", "[]");
+    render_json(b, ",\"setup\":", r->setup, "{}", "null");
     render_int(b, ",\"idle_s\":", r->idle_s);
     render_int(b, ",\"freeze_s\":", r->freeze_s);
     render_int(b, ",\"ttl_s\":", r->ttl_s);

@@ -114,6 +114,10 @@ SET_NUM(freeze_s, 120, 0, 31536000,
     "Frozen after so many idle seconds. 0: never.")
 SET_NUM(keepalive_s, 3600, 1, 31536000,
     "Window of a keepalive that names none.")
+SET_NUM(pull_timeout_s, 3600, 10, 86400,
+    "An image pull that takes longer has failed.")
+SET_NUM(pull_stall_s, 180, 5, 3600,
+    "An image pull that moves nothing for so long has failed.")
 SET_NUM(start_timeout_s, 60, 1, 3600,
     "A start that takes longer has failed.")
 SET_NUM(stop_timeout_s, 10, 0, 600,

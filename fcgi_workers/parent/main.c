@@ -26,10 +26,6 @@
 #include "spawn.h"
 #include "watcher.h"
 
-#ifndef HOLDFAST_VERSION
-#define HOLDFAST_VERSION "0.1.0"
-#endif
-
 #define MAIN_FILE  "/etc/holdfast/holdfast.conf"
 #define MAIN_HANDED "/proc/self/fd/9"   /* by the parent, SPAWN_SETTINGS_FD */
 #define MAIN_USAGE 100
@@ -52,6 +48,7 @@ static const char main_help[] =
     "  settings --markdown   the documentation of all settings\n"
     "  settings --example    a settings file with every default\n"
     "  nginx-conf DIR        write nginx' configuration into DIR\n"
+    "  net-clean             remove this stack's interfaces and firewall rules\n"
     "  version\n"
     "\n"
     "  keeper, api, door, net are the parts; `run` starts them.\n"
@@ -114,6 +111,13 @@ main_nginx_conf(struct main_args *a)
         return 111;
     }
     return 0;
+}
+
+/* For uninstalling: sandboxes that still run lose their network. */
+static int
+main_net_clean(struct main_args *a)
+{
+    return net_clean(a->s) == 0 ? 0 : 111;
 }
 
 static int
@@ -185,6 +189,7 @@ static const struct main_command {
     { "status",     "",                     true,  main_status },
     { "check",      "",                     true,  main_check },
     { "nginx-conf", "DIR",                  true,  main_nginx_conf },
+    { "net-clean",  "",                     true,  main_net_clean },
     { "settings",   "--markdown|--example", false, main_settings },
     { "version",    "",                     false, main_version },
     { "keeper",     "",                     true,  main_keeper },
@@ -297,9 +302,11 @@ main(int argc, char **argv)
         fprintf(stderr, "holdfastd: %s\n", e.msg);
         return MAIN_USAGE;
     }
-    log_open(c->settings && strcmp(c->name, "run") != 0 ? c->name : "parent",
-        c->settings ? (enum log_level)log_level_named(s.log_level,
-        strlen(s.log_level)) : LOG_INFO_);
+    if (s.log_level != NULL)
+        log_open(strcmp(c->name, "run") == 0 ? "parent"
+            : strcmp(c->name, "start") == 0 ? "watcher" : c->name,
+            (enum log_level)log_level_named(s.log_level,
+            strlen(s.log_level)));
     rc = c->run(&a);
     settings_fini(&s);
     return rc;

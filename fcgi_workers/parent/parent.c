@@ -364,7 +364,7 @@ parent_main(struct settings *s, bool console)
     memset(s, 0, sizeof(*s));
     if (parts_check(&self.s, &e) != 0
         || files_own_dir(self.s.run_dir, 0755, 0, 0, &e) != 0
-        || files_own_dir(self.s.log_dir, 0750, 0, 0, &e) != 0
+        || files_mkdir(self.s.log_dir, 0750, &e) != 0
         || pidfile_take(self.s.run_dir, "holdfastd.pid", &e) != 0)
     {
         log_fatal("%s", e.msg);

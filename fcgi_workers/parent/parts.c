@@ -31,6 +31,7 @@
 #include "orphans.h"
 #include "privs.h"
 #include "spawn.h"
+#include "tokens_file.h"
 
 #define PARTS_SELF        "/proc/self/exe"
 #define PARTS_SETTINGS    "/proc/self/fd/9"
@@ -80,11 +81,8 @@ parts_check(const struct settings *s, struct err *e)
     {
         return -1;
     }
-    if (s->tokens_file[0] != '\0'
-        && parts_check_file(s->tokens_file, "", R_OK, e) != 0)
-    {
+    if (tokens_file_write(s, NULL, e) < 0)
         return -1;
-    }
     if (s->run_docker
         && parts_check_file(s->dockerd_program, "", X_OK, e) != 0)
     {

@@ -26,7 +26,7 @@ struct privs {
 /* Cannot be undone; call it in a child, last before execve. */
 int privs_become(const struct privs *p, struct err *e);
 
-/* uid and primary gid of a user; "internal" with a sentence if there is none. */
+/* uid and primary gid of a user; an error with a sentence if there is none. */
 int privs_user(const char *name, uid_t *uid, gid_t *gid, struct err *e);
 
 #endif

@@ -114,10 +114,13 @@ tokens_file_write(const struct settings *s, const char *path, struct err *e)
                 s->tokens_file);
     }
     count = more < 0 || count < 0 ? -1 : count + more;
-    if (count == 0)
+    if (count == 0 && path != NULL)
         unlink(path);
-    if (count > 0 && files_write(path, b.data, b.len, 0600, e) != 0)
+    if (count > 0 && path != NULL
+        && files_write(path, b.data, b.len, 0600, e) != 0)
+    {
         count = -1;
+    }
     buf_fini(&text);
     buf_fini(&b);
     return count;

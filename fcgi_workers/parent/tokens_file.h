@@ -8,7 +8,7 @@
 #include "../common/settings.h"
 
 /* Writes the tokens of `auth_tokens` and `tokens_file` (0600). Without any,
- * the file is removed. How many there are, or -1. */
+ * the file is removed. `path` NULL: only looks. How many there are, or -1. */
 int tokens_file_write(const struct settings *s, const char *path,
     struct err *e);
 
