@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "limits.h"
+#include "bounds.h"
 
 struct field {
     uint8_t        tag;
@@ -18,7 +18,7 @@ struct field {
 struct reader {
     const uint8_t *p, *end;
     char          *store;       /* next free byte of b->store */
-    struct boot_service *at;    /* the service or setup that c, d, e belong to */
+    struct boot_service *at;    /* whose c, d, e, p, r these are */
 };
 
 

@@ -11,7 +11,9 @@
 #include "bytes.h"
 #include "proto.h"
 
-enum boot_restart { RESTART_NO = 0, RESTART_ON_FAILURE = 1, RESTART_ALWAYS = 2 };
+enum boot_restart {
+    RESTART_NO = 0, RESTART_ON_FAILURE = 1, RESTART_ALWAYS = 2
+};
 
 struct boot_service {
     char          *name;

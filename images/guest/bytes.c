@@ -6,12 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "limits.h"
+#include "bounds.h"
 
 static size_t total;
 
 /* A byte string that ran out of memory while text was added to it. */
-static char bad[1];
+static char out_of_memory[1];
 
 
 size_t bytes_size(const struct bytes *b)
@@ -33,7 +33,7 @@ int bytes_reserve(struct bytes *b, size_t n, size_t max)
     size_t cap = b->cap > 0 ? b->cap : 512;
     char *p;
 
-    if (b->data == bad || n > max || bytes_size(b) > max - n)
+    if (b->data == out_of_memory || n > max || bytes_size(b) > max - n)
         return -1;
     if (b->off > 0 && b->len + n > b->cap) {
         memmove(b->data, b->data + b->off, bytes_size(b));
@@ -80,7 +80,7 @@ void bytes_consume(struct bytes *b, size_t n)
 
 void bytes_free(struct bytes *b)
 {
-    if (b->data != bad) {
+    if (b->data != out_of_memory) {
         total -= b->cap;
         free(b->data);
     }
@@ -91,10 +91,10 @@ void bytes_free(struct bytes *b)
 
 void bytes_mem(struct bytes *b, const char *s, size_t n)
 {
-    if (b->data == bad || bytes_add(b, s, n, BYTES_HARD) == 0)
+    if (b->data == out_of_memory || bytes_add(b, s, n, BYTES_HARD) == 0)
         return;
     bytes_free(b);
-    b->data = bad;
+    b->data = out_of_memory;
 }
 
 
@@ -121,7 +121,7 @@ void bytes_number(struct bytes *b, int64_t n)
 
 bool bytes_bad(const struct bytes *b)
 {
-    return b->data == bad;
+    return b->data == out_of_memory;
 }
 
 

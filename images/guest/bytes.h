@@ -1,7 +1,7 @@
 /*
  * bytes: a growing byte string with an end, and lists of strings.
  *
- * All byte strings count together against the ceilings of limits.h. A failed
+ * All byte strings count together against the ceilings of bounds.h. A failed
  * add changes nothing. Content is data[off .. len).
  */
 #ifndef GUEST_BYTES_H

@@ -1,65 +1,26 @@
 /*
  * exec: see exec.h. Owns the running commands: their shims, pipes, output.
  *
- * An exec ends with the answer's last byte, not with the command: what was
- * printed is turned into JSON piece by piece as the client takes it. One
- * whose client is gone lives until its tree is dead.
+ * An exec ends with the answer's last byte, not with the command (answer.c
+ * makes it). One whose client is gone lives until its tree is dead.
  */
 #include "exec.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "bounds.h"
+#include "exec_in.h"
 #include "guest.h"
-#include "json.h"
 #include "keeper.h"
-#include "limits.h"
 #include "linger.h"
 #include "loop.h"
 #include "ports.h"
 #include "request.h"
-
-enum { IN, OUT, ERR };
-
-struct stream {                 /* stdout or stderr */
-    struct watch w;
-    struct bytes kept;          /* JSON: all of it; events: a cut character */
-    size_t       limit, seen;   /* bytes that are passed on, were passed on */
-    size_t       left;          /* in the pipe when the command had ended */
-    bool         ended, cut;
-};
-
-enum piece_form { PLAIN, TEXT, BASE64 };
-
-struct piece {                  /* of a JSON answer */
-    enum piece_form form;
-    const char     *p;
-    size_t          n;
-};
-
-struct exec {
-    struct conn  *conn;         /* NULL: the client is gone */
-    bool          v1, events;
-    struct watch  shim, input;
-    struct stream stream[3];    /* OUT and ERR */
-    struct bytes  body;         /* the request; its stdin is sent from it */
-    const char   *stdin_at;
-    size_t        stdin_left;
-    struct timer  timer;        /* time-out, then the kill's own */
-    struct timer  comment;
-    int64_t       started_ms, duration_ms, timeout_ms;
-    bool          running, killing, timed_out;
-    int           status;       /* as of waitpid */
-    int           code;         /* 126, 127: it could not be executed */
-    struct bytes  text;         /* of the answer: what is not output */
-    struct piece  pieces[7];
-    size_t        npieces, at;
-    struct exec  *next, *prev;
-};
 
 static struct {
     struct exec *all;
@@ -101,7 +62,7 @@ static void set_running(struct exec *e, bool running)
 }
 
 
-static void exec_free(struct exec *e)
+void exec_free(struct exec *e)
 {
     int i;
 
@@ -171,255 +132,6 @@ static void on_time(struct timer *t)
 }
 
 
-/* ---- the JSON answer ----------------------------------------------------- */
-
-static const char *signal_name(int signo)
-{
-    static const char *const names[] = {
-        [SIGHUP] = "SIGHUP", [SIGINT] = "SIGINT", [SIGQUIT] = "SIGQUIT",
-        [SIGILL] = "SIGILL", [SIGTRAP] = "SIGTRAP", [SIGABRT] = "SIGABRT",
-        [SIGBUS] = "SIGBUS", [SIGFPE] = "SIGFPE", [SIGKILL] = "SIGKILL",
-        [SIGUSR1] = "SIGUSR1", [SIGSEGV] = "SIGSEGV", [SIGUSR2] = "SIGUSR2",
-        [SIGPIPE] = "SIGPIPE", [SIGALRM] = "SIGALRM", [SIGTERM] = "SIGTERM",
-        [SIGXCPU] = "SIGXCPU", [SIGXFSZ] = "SIGXFSZ", [SIGSYS] = "SIGSYS"
-    };
-    size_t i = (size_t) signo;
-
-    return i < sizeof(names) / sizeof(names[0]) && names[i] != NULL
-        ? names[i] : "SIGNAL";
-}
-
-
-/* exit_code, signal, timed_out, truncated and duration_ms, as members. */
-static void add_ending(struct exec *e, struct bytes *b)
-{
-    int signo = e->code == 0 && WIFSIGNALED(e->status)
-        ? WTERMSIG(e->status) : 0;
-
-    bytes_text(b, "\"exit_code\":");
-    bytes_number(b, e->code != 0 ? e->code
-                 : signo != 0 ? 128 + signo : WEXITSTATUS(e->status));
-    if (!e->v1)
-        return;
-    if (signo != 0) {
-        bytes_text(b, ",\"signal\":");
-        json_quote(b, signal_name(signo));
-    }
-    bytes_text(b, ",\"timed_out\":");
-    bytes_text(b, e->timed_out ? "true" : "false");
-    bytes_text(b, ",\"truncated\":");
-    bytes_text(b, e->stream[OUT].cut || e->stream[ERR].cut
-               ? "true" : "false");
-    bytes_text(b, ",\"duration_ms\":");
-    bytes_number(b, e->duration_ms);
-}
-
-
-/* The three pieces of `,"name":value`. A cut never splits a character. */
-static void add_stream(struct exec *e, const char *open[2],
-    const char *close[2], struct stream *s)
-{
-    const char *p = s->kept.data;
-    size_t n = bytes_size(&s->kept), good;
-    bool cut, text = true;
-
-    if (n > 0) {
-        good = utf8_prefix(p, n, &cut);
-        if (s->cut && cut)
-            n = good;
-        text = good == n || !e->v1;
-    }
-    e->pieces[e->npieces++] = (struct piece) {
-        PLAIN, open[!text], strlen(open[!text])
-    };
-    e->pieces[e->npieces++] = (struct piece) { text ? TEXT : BASE64, p, n };
-    e->pieces[e->npieces++] = (struct piece) {
-        PLAIN, close[!text], strlen(close[!text])
-    };
-}
-
-
-static size_t piece_length(const struct piece *p)
-{
-    switch (p->form) {
-    case TEXT:
-        return json_length(p->p, p->n);
-    case BASE64:
-        return (p->n + 2) / 3 * 4;
-    default:
-        return p->n;
-    }
-}
-
-
-/* Some of the piece, whole characters, groups of three for base64. */
-static void send_some(struct exec *e, struct piece *p)
-{
-    struct bytes b = { .vital = true };
-    size_t n = p->n < 6144 ? p->n : 6144, good;
-    bool cut;
-
-    if (p->form == PLAIN) {
-        conn_send(e->conn, p->p, n);
-    } else if (p->form == BASE64) {
-        base64_add(&b, p->p, n);
-    } else {
-        good = utf8_prefix(p->p, n, &cut);
-        if (n < p->n && cut && good > 0)
-            n = good;
-        json_add(&b, p->p, n);
-    }
-    if (bytes_size(&b) > 0)
-        conn_send(e->conn, b.data, bytes_size(&b));
-    bytes_free(&b);
-    p->p += n;
-    p->n -= n;
-}
-
-
-static void send_answer(struct exec *e)
-{
-    while (e->at < e->npieces && conn_unsent(e->conn) < EXEC_STREAM_HIGH) {
-        if (e->pieces[e->at].n == 0)
-            e->at++;
-        else
-            send_some(e, &e->pieces[e->at]);
-    }
-    if (e->at == e->npieces) {
-        conn_end(e->conn);
-        e->conn = NULL;
-        exec_free(e);
-    }
-}
-
-
-static void begin_answer(struct exec *e)
-{
-    const char *out[2] = { ",\"stdout\":\"", ",\"stdout\":{\"b64\":\"" };
-    const char *err[2] = { "\",\"stderr\":\"", "\",\"stderr\":{\"b64\":\"" };
-    const char *mid[2] = { "", "\"}" }, *end[2] = { "\"}\n", "\"}}\n" };
-    size_t i, length = 0;
-
-    bytes_text(&e->text, "{");
-    add_ending(e, &e->text);
-    e->pieces[e->npieces++] = (struct piece) {
-        PLAIN, e->text.data, bytes_size(&e->text)
-    };
-    add_stream(e, out, mid, &e->stream[OUT]);
-    if (e->pieces[2].form == BASE64) {  /* its end is "}, not " */
-        err[0]++;
-        err[1]++;
-    }
-    add_stream(e, err, end, &e->stream[ERR]);
-    for (i = 0; i < e->npieces; i++)
-        length += piece_length(&e->pieces[i]);
-    conn_begin(e->conn, "application/json", (int64_t) length);
-    send_answer(e);
-}
-
-
-/* ---- events -------------------------------------------------------------- */
-
-static void send_event(struct exec *e, const char *name, struct bytes *data)
-{
-    struct bytes b = { .vital = true };
-
-    bytes_text(&b, "event: ");
-    bytes_text(&b, name);
-    bytes_text(&b, "\ndata: ");
-    bytes_mem(&b, data->data, bytes_size(data));
-    bytes_text(&b, "\n\n");
-    conn_send(e->conn, b.data, bytes_size(&b));
-    bytes_free(&b);
-    bytes_free(data);
-    loop_timer(&e->comment, EXEC_COMMENT_MS);
-}
-
-
-static void send_started(struct exec *e, int pid)
-{
-    struct bytes data = { .vital = true };
-
-    conn_begin(e->conn, "text/event-stream", -1);
-    bytes_text(&data, "{\"pid\":");
-    bytes_number(&data, pid);
-    bytes_text(&data, "}");
-    send_event(e, "start", &data);
-}
-
-
-static void send_output(struct exec *e, int which, const char *p, size_t n,
-    bool text)
-{
-    struct bytes data = { .vital = true };
-
-    if (n == 0)
-        return;
-    bytes_text(&data, text ? "{\"data\":\"" : "{\"data\":{\"b64\":\"");
-    if (text)
-        json_add(&data, p, n);
-    else
-        base64_add(&data, p, n);
-    bytes_text(&data, text ? "\"}" : "\"}}");
-    send_event(e, which == OUT ? "stdout" : "stderr", &data);
-}
-
-
-/* A character that is not whole yet is kept for the next time. */
-static void pass_on(struct exec *e, int which, const char *p, size_t n)
-{
-    struct stream *s = &e->stream[which];
-    char joined[EXEC_STREAM_READ + 4];
-    size_t had = bytes_size(&s->kept), good;
-    bool cut;
-
-    if (had > 0) {
-        memcpy(joined, s->kept.data, had);
-        memcpy(joined + had, p, n);
-        p = joined;
-        n += had;
-        bytes_consume(&s->kept, had);
-    }
-    good = utf8_prefix(p, n, &cut);
-    if (good < n && !cut) {
-        send_output(e, which, p, n, false);
-        return;
-    }
-    send_output(e, which, p, good, true);
-    if (good < n && bytes_add(&s->kept, p + good, n - good, 8) != 0)
-        send_output(e, which, p + good, n - good, false);
-}
-
-
-static void end_events(struct exec *e)
-{
-    struct bytes data = { .vital = true };
-    int i;
-
-    for (i = OUT; i <= ERR; i++)
-        send_output(e, i, e->stream[i].kept.data,
-                    bytes_size(&e->stream[i].kept), false);
-    bytes_text(&data, "{");
-    add_ending(e, &data);
-    bytes_text(&data, "}");
-    send_event(e, "exit", &data);
-    conn_end(e->conn);
-    e->conn = NULL;
-    exec_free(e);
-}
-
-
-static void on_comment(struct timer *t)
-{
-    struct exec *e = t->owner;
-
-    if (e->conn == NULL || conn_unsent(e->conn) > EXEC_STREAM_HIGH)
-        return;
-    conn_send(e->conn, ":\n\n", 3);
-    loop_timer(t, EXEC_COMMENT_MS);
-}
-
-
 /* ---- output -------------------------------------------------------------- */
 
 static void take_output(struct exec *e, int which, const char *p, size_t n)
@@ -436,7 +148,7 @@ static void take_output(struct exec *e, int which, const char *p, size_t n)
         return;
     s->seen += n;
     if (e->events)
-        pass_on(e, which, p, n);
+        events_pass(e, which, p, n);
     else if (bytes_add(&s->kept, p, n, s->limit) != 0) {
         s->limit = s->seen - n;         /* no memory left for it */
         s->seen = s->limit;
@@ -528,9 +240,9 @@ static void drain(struct exec *e)
     if (e->conn == NULL)
         exec_free(e);
     else if (e->events)
-        end_events(e);
+        events_end(e);
     else
-        begin_answer(e);
+        answer_begin(e);
 }
 
 
@@ -563,7 +275,7 @@ static void on_room(void *arg)
     struct exec *e = arg;
 
     if (e->npieces > 0)
-        send_answer(e);
+        answer_more(e);
     else if (e->stream[OUT].ended)
         drain(e);
     else
@@ -611,6 +323,7 @@ static void on_input(struct watch *w, uint32_t events)
 }
 
 
+/* Output is read when SHIM_STARTED has come: `start` is the first event. */
 static void take_pipes(struct exec *e, const int fds[3])
 {
     int i;
@@ -619,8 +332,6 @@ static void take_pipes(struct exec *e, const int fds[3])
         e->stream[i].w = (struct watch) {
             .fd = fds[i], .ready = on_stream, .owner = e
         };
-        if (fds[i] >= 0)
-            loop_watch(&e->stream[i].w, EPOLLIN);
     }
     e->input = (struct watch) {
         .fd = fds[IN], .ready = on_input, .owner = e
@@ -659,7 +370,7 @@ static void not_executed(struct exec *e, int error)
 
     e->code = error == ENOENT ? 127 : 126;
     if (e->events && e->conn != NULL)
-        send_started(e, 0);
+        events_begin(e, 0);
     take_output(e, ERR, start, sizeof(start) - 1);
     take_output(e, ERR, text, strlen(text));
     take_output(e, ERR, "\n", 1);
@@ -697,7 +408,7 @@ static void on_failed(struct exec *e, const struct shim_msg *m)
 static void on_shim(struct watch *w, uint32_t events)
 {
     struct exec *e = w->owner;
-    struct shim_msg m;
+    struct shim_msg m = { 0 };
     int fds[3];
 
     (void) events;
@@ -708,7 +419,8 @@ static void on_shim(struct watch *w, uint32_t events)
             break;
         case SHIM_STARTED:
             if (e->events && e->conn != NULL)
-                send_started(e, m.pid);
+                events_begin(e, m.pid);
+            rest_streams(e);
             break;
         case SHIM_FAILED:
             on_failed(e, &m);
@@ -810,7 +522,7 @@ void exec_request(struct conn *c)
         e->stream[i].limit = r.max_output > 0 ? (size_t) r.max_output
             : e->events ? SIZE_MAX : EXEC_OUTPUT;
     e->timer.due = on_time;
-    e->comment.due = on_comment;
+    e->comment.due = events_comment;
     e->timer.owner = e->comment.owner = e;
     e->started_ms = loop_now_ms();
     conn_own(c, &owner, e);

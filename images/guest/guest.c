@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "keeper.h"
-#include "limits.h"
+#include "bounds.h"
 #include "loop.h"
 #include "ports.h"
 #include "server.h"

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "limits.h"
+#include "bounds.h"
 
 enum http_route { HTTP_NOWHERE, HTTP_EXEC_BASE, HTTP_EXEC_V1 };
 

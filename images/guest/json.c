@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include "limits.h"
+#include "bounds.h"
 
 
 void json_init(struct json *j, char *text, size_t n)

@@ -12,6 +12,7 @@
 #include "exec.h"
 #include "guest.h"
 #include "loop.h"
+#include "outside.h"
 #include "ports.h"
 #include "proto.h"
 #include "server.h"

@@ -7,7 +7,7 @@
 #include <poll.h>
 #include <unistd.h>
 
-#include "limits.h"
+#include "bounds.h"
 #include "loop.h"
 
 static struct watch pipes[LINGER_MAX];
@@ -16,7 +16,7 @@ static unsigned next;
 
 static void drain(struct watch *w, uint32_t events)
 {
-    static char waste[16384];
+    char waste[8192];
     ssize_t n;
 
     (void) events;

@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "limits.h"
+#include "bounds.h"
 
 #define BATCH 32
 

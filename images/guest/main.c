@@ -27,8 +27,9 @@
 
 #include "guest.h"
 #include "keeper.h"
-#include "limits.h"
+#include "bounds.h"
 #include "loop.h"
+#include "outside.h"
 #include "ports.h"
 #include "proto.h"
 #include "server.h"

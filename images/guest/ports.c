@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "keeper.h"
-#include "limits.h"
+#include "bounds.h"
 #include "loop.h"
 #include "service.h"
 
@@ -172,7 +172,7 @@ static int take_datagram(const uint8_t *p, size_t n, struct port_list *l)
 
 static int look_at(uint8_t family, struct port_list *l)
 {
-    static uint8_t buf[8192];
+    uint8_t buf[8192];
     struct diag_request r;
     ssize_t n;
     int more = 0;
@@ -225,8 +225,11 @@ static bool look(void)
         close(ports.fd);
         ports.fd = -1;
     }
-    if (memcmp(&now, &ports.open, sizeof(now)) == 0)
+    if (now.n == ports.open.n
+        && memcmp(now.v, ports.open.v, sizeof(now.v)) == 0)
+    {
         return false;
+    }
     ports.open = now;
     keeper_changed();
     return true;

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "json.h"
-#include "limits.h"
+#include "bounds.h"
 
 #define FIELDS "cmd, env, cwd, stdin, timeout_ms, max_output"
 

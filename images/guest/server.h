@@ -1,6 +1,5 @@
 /*
- * server: HTTP connections on the abstract socket `holdfast`, and who may
- * connect at all.
+ * server: HTTP connections on the abstract socket `holdfast`.
  *
  * One request at a time per connection; the next is not read before the
  * answer is out. While a request is being answered its owner is told when
@@ -24,12 +23,6 @@ struct conn_owner {
     void (*room)(void *arg);
     void (*gone)(void *arg);
 };
-
-/* A listening abstract socket, or -1. */
-int  listen_abstract(const char *name);
-/* A peer from outside our pid namespace, or -1 when there is none (any
- * more). Others are closed at once: they are user code. */
-int  accept_outside(int listener);
 
 void server_start(int listener);
 bool server_busy(void);         /* an answer is not out yet */

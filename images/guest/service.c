@@ -13,7 +13,7 @@
 
 #include "guest.h"
 #include "keeper.h"
-#include "limits.h"
+#include "bounds.h"
 #include "loop.h"
 #include "ports.h"
 
@@ -248,7 +248,7 @@ static void on_shim(struct watch *w, uint32_t events)
         "cannot execute it"
     };
     struct service *s = w->owner;
-    struct shim_msg m;
+    struct shim_msg m = { 0 };
     int fds[3];
 
     (void) events;

@@ -18,8 +18,9 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "tree.h"
 
 #ifndef SYS_close_range
 #define SYS_close_range 436
@@ -88,12 +89,12 @@ int shim_receive(int fd, struct shim_msg *m, int fds[3])
                         .msg_controllen = sizeof(control) };
     ssize_t n;
 
+    memset(m, 0, sizeof(*m));
     fds[0] = fds[1] = fds[2] = -1;
     n = recvmsg(fd, &h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return 0;
     if (n != (ssize_t) sizeof(*m)) {
-        memset(m, 0, sizeof(*m));
         m->kind = SHIM_GONE;
         return 1;
     }
@@ -252,51 +253,6 @@ static void on_child(int signo)
 }
 
 
-/* The list is of the moment: the caller asks again until it is empty. */
-static void kill_children(void)
-{
-    char buf[2048];
-    ssize_t n, i;
-    pid_t pid = 0;
-    int fd;
-
-    fd = open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return;
-    while ((n = read(fd, buf, sizeof(buf))) > 0) {
-        for (i = 0; i < n; i++) {
-            if (buf[i] >= '0' && buf[i] <= '9') {
-                pid = pid * 10 + (buf[i] - '0');
-            } else if (pid > 1) {
-                kill(pid, SIGKILL);
-                pid = 0;
-            }
-        }
-    }
-    close(fd);
-}
-
-
-static void kill_tree(pid_t command, int *status)
-{
-    struct timespec pause = { 0, 500000 };
-    int st;
-    pid_t pid;
-
-    for ( ;; ) {
-        kill_children();
-        while ((pid = waitpid(-1, &st, WNOHANG)) > 0)
-            if (pid == command)
-                *status = st;
-        if (pid < 0 && errno == ECHILD)
-            return;
-        nanosleep(&pause, NULL);
-        if (pause.tv_nsec < 20000000)
-            pause.tv_nsec *= 2;
-    }
-}
-
-
 static void shim_signals(sigset_t *waiting)
 {
     struct sigaction sa = { .sa_handler = on_child };
@@ -368,7 +324,7 @@ static void watch_command(pid_t pid, const sigset_t *waiting, int *status)
         if (ended)
             return;
         if (ppoll(&p, 1, NULL, waiting) > 0) {
-            kill_tree(pid, status);
+            tree_kill(pid, status);
             return;
         }
     }
@@ -411,7 +367,7 @@ static void shim_main(const struct command *given, int ctl)
     send_msg(CTL, &m, NULL, 0);
     watch_command(pid, &waiting, &status);
     if (c.kill_rest)
-        kill_tree(0, &status);
+        tree_kill(0, &status);
     m.kind = SHIM_ENDED;
     m.status = status;
     send_msg(CTL, &m, NULL, 0);

@@ -1,12 +1,12 @@
 /*
  * shim: runs one command as the sandbox's user and keeps hold of its tree.
  *
- * PID 1 forks a shim (uid 0, out of reach of user code, PR_SET_CHILD_SUBREAPER),
- * the shim forks the command. Whatever the command starts, however often it
- * forks, ends up as the shim's child when its parent dies, so the shim can
- * kill the tree: it SIGKILLs its children until none is left. When the command
- * ends by itself the shim tells and goes; what was left in the background is
- * then PID 1's child and lives on (unless `kill_rest`).
+ * PID 1 forks a shim (uid 0, out of reach of user code,
+ * PR_SET_CHILD_SUBREAPER), the shim forks the command. Whatever the command
+ * starts, however often it forks, ends up as the shim's child when its parent
+ * dies, so the shim can kill the whole tree (tree.h). When the command ends by
+ * itself the shim tells and goes; what was left in the background is then
+ * PID 1's child and lives on (unless `kill_rest`).
  *
  * Pipes are made by the command's process after it took the user's id, so the
  * kernel charges their pages to the sandbox's own uid, not to the host's root.

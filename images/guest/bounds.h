@@ -1,12 +1,12 @@
 /*
- * limits: every bound of the guest in one table.
+ * bounds: every bound of the guest in one table.
  *
  * The guest shares the sandbox's memory limit, so its own use has a ceiling:
  * BYTES_SOFT for what clients send and commands print, BYTES_HARD with the
  * answers on their way out. What does not fit is refused or cut, and says so.
  */
-#ifndef GUEST_LIMITS_H
-#define GUEST_LIMITS_H
+#ifndef GUEST_BOUNDS_H
+#define GUEST_BOUNDS_H
 
 /* ---- memory ------------------------------------------------------------ */
 #define BYTES_SOFT        (24u << 20)   /* bodies and kept output, together */
