@@ -4,14 +4,11 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "../common/render.h"
 #include "operations.h"
-
-#ifndef HOLDFAST_VERSION
-#define HOLDFAST_VERSION "0.1.0"
-#endif
 
 int api_healthz(struct api *a, struct request *r,
     const struct route *route, struct err *e)
@@ -33,13 +30,35 @@ int api_later(struct api *a, struct request *r,
     return -1;
 }
 
+/* The name that this machine got at its first start. It goes into labels of
+ * metrics as it is, so it must not end one. */
+static const char *admin_node(struct api *a)
+{
+    sqlite3_stmt *s;
+    const char   *name;
+
+    if (a->node[0] != '\0')
+        return a->node;
+    if (reader_take(&a->reader, "SELECT value FROM meta WHERE "
+            "name='node_name'", &s, NULL) == 0) {
+        if (reader_step(&a->reader, s, NULL) == 1) {
+            name = (const char *) sqlite3_column_text(s, 0);
+            if (name != NULL && strpbrk(name, "\"\\\n") == NULL)
+                snprintf(a->node, sizeof(a->node), "%s", name);
+        }
+        reader_done(&a->reader, s);
+    }
+    return a->node[0] != '\0' ? a->node : a->s->node_name;
+}
+
 /* ---- readiness --------------------------------------------------------- */
 
-/* The keeper's view of the parts, which the caller puts. */
-static int admin_ready(struct api *a, struct request *r,
+/* What the keeper knows without asking anybody: `ready` is its view of the
+ * parts, `metrics` its own figures. The caller puts it. */
+static int admin_ask(struct api *a, struct request *r, const char *kind,
     struct json_object **answer, struct err *e)
 {
-    struct operation    o = { .kind = "ready" };
+    struct operation    o = { .kind = kind };
     struct json_object *reply, *v;
 
     if (operations_ask(a, r, &o, &reply, e) == -1)
@@ -89,7 +108,7 @@ int api_readyz(struct api *a, struct request *r,
     buf_init(&bad, 4096);
     if (admin_database(a, &why) == -1)
         buf_str(&bad, " database");
-    if (admin_ready(a, r, &parts, &why) == -1) {
+    if (admin_ask(a, r, "ready", &parts, &why) == -1) {
         buf_str(&bad, " keeper");
     } else {
         json_object_object_foreach(parts, name, v) {
@@ -113,11 +132,6 @@ int api_readyz(struct api *a, struct request *r,
 }
 
 /* ---- metrics ----------------------------------------------------------- */
-
-static const char *admin_node(const struct api *a)
-{
-    return a->s->node_name[0] != '\0' ? a->s->node_name : "local";
-}
 
 static void metrics_head(struct buf *b, const char *name, const char *type,
     const char *what)
@@ -147,34 +161,43 @@ static int metrics_counts(struct api *a, struct buf *b, const char *sql,
     return rc;
 }
 
+/* Numbers of an object of the keeper as gauges. */
+static void metrics_figures(struct buf *b, const char *node,
+    struct json_object *all)
+{
+    json_object_object_foreach(all, name, v) {
+        if (!json_object_is_type(v, json_type_int))
+            continue;
+        buf_printf(b, "# TYPE holdfast_keeper_%s gauge\n"
+            "holdfast_keeper_%s{node=\"%s\"} %" PRId64 "\n", name, name,
+            node, json_object_get_int64(v));
+    }
+}
+
 static void metrics_parts(struct api *a, struct request *r, struct buf *b)
 {
-    struct json_object *parts;
+    struct json_object *parts = NULL, *figures = NULL;
     struct err          why;
     const char         *node = admin_node(a);
 
     metrics_head(b, "holdfast_part_up", "gauge",
         "1 when the keeper says that the part works.");
-    if (admin_ready(a, r, &parts, &why) == -1) {
+    if (admin_ask(a, r, "ready", &parts, &why) == -1) {
         buf_printf(b, "holdfast_part_up{node=\"%s\",part=\"keeper\"} 0\n",
             node);
         return;
     }
-    buf_printf(b, "holdfast_part_up{node=\"%s\",part=\"keeper\"} 1\n", node);
     json_object_object_foreach(parts, name, v) {
         if (json_object_is_type(v, json_type_boolean)
             || json_object_is_type(v, json_type_string))
             buf_printf(b, "holdfast_part_up{node=\"%s\",part=\"%s\"} %d\n",
                 node, name, admin_part_ok(v));
     }
-    json_object_object_foreach(parts, figure, n) {
-        if (!json_object_is_type(n, json_type_int))
-            continue;
-        buf_printf(b, "# TYPE holdfast_keeper_%s gauge\n"
-            "holdfast_keeper_%s{node=\"%s\"} %" PRId64 "\n", figure, figure,
-            node, json_object_get_int64(n));
-    }
     json_object_put(parts);
+    if (admin_ask(a, r, "metrics", &figures, &why) == 0) {
+        metrics_figures(b, node, figures);
+        json_object_put(figures);
+    }
 }
 
 /* On a listener of its own the gate names no tenant; elsewhere it takes an
@@ -230,7 +253,7 @@ static int64_t info_meminfo(const char *name)
         return 0;
     while (fgets(line, sizeof(line), f) != NULL) {
         if (strncmp(line, name, len) == 0) {
-            sscanf(line + len, "%" SCNd64, &kb);
+            kb = strtoll(line + len, NULL, 10);
             break;
         }
     }
@@ -309,7 +332,7 @@ static void info_features(struct buf *b)
 int api_info(struct api *a, struct request *r,
     const struct route *route, struct err *e)
 {
-    struct json_object *parts;
+    struct json_object *parts = NULL;
     struct buf         *b = &r->out;
     struct err          why;
     int64_t             swap = info_meminfo("SwapTotal:");
@@ -327,7 +350,7 @@ int api_info(struct api *a, struct request *r,
     buf_printf(b, ",\"swap\":{\"mode\":\"%s\",\"total_mb\":%" PRId64 "}",
         swap > 0 ? "on" : "off", swap);
     buf_str(b, ",\"parts\":");
-    if (admin_ready(a, r, &parts, &why) == 0) {
+    if (admin_ask(a, r, "ready", &parts, &why) == 0) {
         buf_str(b, json_object_to_json_string_ext(parts,
             JSON_C_TO_STRING_PLAIN));
         json_object_put(parts);

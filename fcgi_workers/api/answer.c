@@ -82,16 +82,18 @@ static int answer_write(struct request *r, const struct buf *b)
     return r->write(r->io, b->data, (int) b->len);
 }
 
-/* A head that did not fit its buffer must not go out half. */
+/* A head that did not fit its buffer must not go out half. With a redirection
+ * nginx would carry Cache-Control over to the answer that comes from there. */
 static int answer_head(struct request *r, bool end)
 {
     struct buf head;
     int        rc;
 
     buf_init(&head, 32768);
-    buf_printf(&head, "Status: %d %s\r\nX-Request-Id: %s\r\n"
-        "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n",
-        r->status, answer_reason(r->status), r->request_id);
+    buf_printf(&head, "Status: %d %s\r\nX-Request-Id: %s\r\n", r->status,
+        answer_reason(r->status), r->request_id);
+    if (!r->redirected)
+        buf_str(&head, "Cache-Control: no-store\r\n");
     if (r->type != NULL && r->status != 204)
         buf_printf(&head, "Content-Type: %s\r\n", r->type);
     if (end && r->status != 204 && !r->head)

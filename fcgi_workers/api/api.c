@@ -178,7 +178,6 @@ int api_main(const struct settings *s)
     sigset_t         set;
     int              n = (int) s->api_workers, signo;
 
-    log_open("api", LOG_INFO_);
     places = calloc((size_t) n, sizeof(*places));
     if (places == NULL)
         log_fatal("out of memory");

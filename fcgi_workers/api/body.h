@@ -1,10 +1,10 @@
 /*
  * body: the JSON bodies of the API, checked and normalised. Pure functions.
  *
- * One table (body.c) names every field, the forms it belongs to, what it may
- * be and its name among the keeper's arguments (docs/interfaces.md, 2.1).
- * Nothing leaves here that was not checked: the keeper trusts the form. On
- * failure *e names the field and says what is allowed.
+ * One table (body_fields.c) names every field, the forms it belongs to, what
+ * it may be and its name among the keeper's arguments (docs/interfaces.md,
+ * 2.1). Nothing leaves here that was not checked: the keeper trusts the form.
+ * On failure *e names the field and says what is allowed.
  */
 #ifndef HF_API_BODY_H
 #define HF_API_BODY_H
@@ -24,6 +24,9 @@ enum body_form {
 
 /* What a field's function gets. `path` names the value in messages. */
 struct body_field;
+
+#define BODY_FIELDS_MAX 64
+
 struct body_at {
     const struct settings   *s;
     const struct body_field *field;

@@ -26,7 +26,7 @@ int body_bad(struct err *e, const char *path, const char *fmt, ...)
 int body_text(struct json_object *v, const char *path, size_t min,
     size_t max, const char **out, struct err *e)
 {
-    const char *text;
+    const char *text = "";
     size_t      len;
 
     if (!json_object_is_type(v, json_type_string))
@@ -114,7 +114,7 @@ static int body_env_name_ok(const char *s)
 int body_env_ok(struct json_object *v, const char *path, size_t max,
     struct err *e)
 {
-    const char *text;
+    const char *text = "";
     char        field[200];
     size_t      sum = 0;
 
@@ -151,7 +151,7 @@ static struct json_object *body_shell(const char *line)
 int body_command(struct json_object *v, const char *path,
     struct json_object **out, struct err *e)
 {
-    const char *text;
+    const char *text = "";
     char        field[96];
     size_t      i, n;
 

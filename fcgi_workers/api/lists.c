@@ -81,8 +81,9 @@ static int list_state(struct list *l, const char *state, struct err *e)
 static int list_label(struct list *l, int i, const char *name,
     const char *value, struct err *e)
 {
-    if (name[0] == '\0' || strlen(name) > 63 || strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg"
-            "hijklmnopqrstuvwxyz0123456789-_./") != strlen(name))
+    if (name[0] == '\0' || strlen(name) > 63
+        || strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+            "0123456789-_./") != strlen(name))
         return err_field(e, "invalid_field", "label", "the name of a label "
             "is 1 to 63 of letters, digits and \"-_./\"");
     snprintf(l->paths[i], sizeof(l->paths[i]), "$.\"%s\"", name);

@@ -87,7 +87,10 @@ static const char *reply_text(struct json_object *o, const char *name)
 
 static int64_t reply_int(struct json_object *o, const char *name)
 {
-    return json_object_get_int64(json_object_object_get(o, name));
+    struct json_object *v = json_object_object_get(o, name);
+
+    return json_object_is_type(v, json_type_int)
+        ? json_object_get_int64(v) : 0;
 }
 
 static int reply_error(struct json_object *error, struct err *e)
@@ -114,7 +117,7 @@ static void reply_pending(struct request *r, int64_t op, const char *sandbox)
     answer_header(r, "Location", place);
     answer_json(r, 202);
     buf_printf(&r->out, "{\"operation\":%" PRId64, op);
-    if (sandbox != NULL) {
+    if (sandbox != NULL && sandbox[0] != '\0') {
         buf_str(&r->out, ",\"id\":");
         render_string(&r->out, sandbox, strlen(sandbox));
         buf_str(&r->out, ",\"sandbox\":");
@@ -127,8 +130,6 @@ static void reply_headers(struct request *r, struct json_object *reply)
 {
     struct json_object *headers = json_object_object_get(reply, "headers");
 
-    if (json_object_get_boolean(json_object_object_get(reply, "replayed")))
-        answer_header(r, "Idempotency-Replayed", "true");
     if (!json_object_is_type(headers, json_type_object))
         return;
     json_object_object_foreach(headers, name, v) {
@@ -188,13 +189,35 @@ static int reply_answer(struct request *r, struct json_object *reply,
     return 0;
 }
 
-int operations_reply(struct request *r, struct json_object *reply,
-    struct err *e)
+/* Which sandbox an operation is about: its row was there before its number
+ * was told. A question has none. */
+static void operation_sandbox(struct api *a, int64_t op, char *id)
+{
+    sqlite3_stmt *s;
+    const char   *text;
+
+    id[0] = '\0';
+    if (reader_take(&a->reader, "SELECT sandbox FROM ops WHERE number=?", &s,
+            NULL) == -1)
+        return;
+    sqlite3_bind_int64(s, 1, op);
+    if (reader_step(&a->reader, s, NULL) == 1) {
+        text = (const char *) sqlite3_column_text(s, 0);
+        if (text != NULL)
+            snprintf(id, ID_MAX + 1, "%s", text);
+    }
+    reader_done(&a->reader, s);
+}
+
+int operations_reply(struct api *a, struct request *r,
+    struct json_object *reply, struct err *e)
 {
     struct json_object *error = json_object_object_get(reply, "error");
     int64_t             op = reply_int(reply, "op");
-    char                place[32];
+    char                text[ID_MAX + 1];
 
+    if (json_object_get_boolean(json_object_object_get(reply, "replayed")))
+        answer_header(r, "Idempotency-Replayed", "true");
     if (json_object_is_type(error, json_type_object))
         return reply_error(error, e);
     if (json_object_get_boolean(json_object_object_get(reply, "pending"))) {
@@ -204,12 +227,14 @@ int operations_reply(struct request *r, struct json_object *reply,
     if (op <= 0)
         return reply_answer(r, reply, e);
     if (r->respond_async) {
+        operation_sandbox(a, op, text);
         answer_header(r, "Preference-Applied", "respond-async");
-        reply_pending(r, op, reply_text(reply, "sandbox"));
+        reply_pending(r, op, text);
         return 0;
     }
-    snprintf(place, sizeof(place), "/_op/%" PRId64, op);
-    answer_header(r, "X-Accel-Redirect", place);
+    snprintf(text, sizeof(text), "/_op/%" PRId64, op);
+    answer_header(r, "X-Accel-Redirect", text);
+    r->redirected = true;
     r->status = 200;
     return 0;
 }
@@ -217,27 +242,32 @@ int operations_reply(struct request *r, struct json_object *reply,
 int operations_run(struct api *a, struct request *r,
     const struct operation *o, struct err *e)
 {
-    struct json_object *reply;
+    struct json_object *reply = NULL;
     int                 rc;
 
     if (operations_ask(a, r, o, &reply, e) == -1)
         return -1;
-    rc = operations_reply(r, reply, e);
+    rc = operations_reply(a, r, reply, e);
     json_object_put(reply);
     return rc;
 }
 
 int operations_answer(struct api *a, struct request *r, struct err *e)
 {
-    struct json_object *reply;
-    char                text[128];
+    struct json_object *reply = NULL;
+    struct buf          b;
     int                 rc;
 
-    snprintf(text, sizeof(text), "{\"kind\":\"answer\",\"op\":%" PRId64 "}",
-        r->op);
-    if (ops_client_ask(&a->ops, text, strlen(text), &reply, e) == -1)
+    buf_init(&b, 4096);
+    buf_printf(&b, "{\"kind\":\"answer\",\"op\":%" PRId64, r->op);
+    ask_text(&b, ",\"tenant\":", r->tenant);
+    buf_str(&b, "}");
+    rc = b.failed ? err_set(e, "unavailable", "out of memory")
+        : ops_client_ask(&a->ops, b.data, b.len, &reply, e);
+    buf_fini(&b);
+    if (rc == -1)
         return -1;
-    rc = operations_reply(r, reply, e);
+    rc = operations_reply(a, r, reply, e);
     json_object_put(reply);
     return rc;
 }

@@ -19,8 +19,8 @@ struct operation {
 int operations_ask(struct api *a, struct request *r,
     const struct operation *o, struct json_object **reply, struct err *e);
 /* Turns a reply into the answer. -1 with *e: the reply is an error. */
-int operations_reply(struct request *r, struct json_object *reply,
-    struct err *e);
+int operations_reply(struct api *a, struct request *r,
+    struct json_object *reply, struct err *e);
 /* Both. */
 int operations_run(struct api *a, struct request *r,
     const struct operation *o, struct err *e);

@@ -339,7 +339,7 @@ int request_init(struct request *r, char *const *params, size_t out_max,
     r->name = NULL;
     r->status = 0;
     r->type = NULL;
-    r->sent = false;
+    r->sent = r->redirected = false;
     buf_init(&r->body, 0);
     buf_init(&r->headers, 16384);
     buf_init(&r->out, out_max);

@@ -67,6 +67,7 @@ struct request {
     struct buf   headers;       /* "Name: value\r\n" lines */
     struct buf   out;
     bool         sent;          /* head is out: body is being streamed */
+    bool         redirected;    /* nginx is told to go elsewhere */
 
     /* where bytes come from and go to */
     int        (*read)(void *io, char *data, int len);

@@ -274,7 +274,7 @@ static int route_idem(const struct route *t, const struct request *r,
 
 static int route_answer(struct api *a, struct request *r, struct err *e)
 {
-    const struct route *t;
+    const struct route *t = routes;
     const char         *id = NULL;
     struct buf          allow;
     int                 rc;

@@ -21,6 +21,7 @@ struct api {                    /* one per worker process */
     struct reader          reader;
     struct ops_client      ops;
     struct counters       *counters;    /* shared by all workers */
+    char                   node[64];    /* admin.c: read once */
 };
 
 enum need {                     /* what a token must be able to do */

@@ -213,8 +213,9 @@ static int patch_once(struct api *a, struct request *r,
     int                 rc = 0;
 
     send = json_object_new_object();
-    json_object_object_foreach(args, name, v)
+    json_object_object_foreach(args, name, v) {
         json_object_object_add(send, name, json_object_get(v));
+    }
     if (condition != 0)
         json_object_object_add(send, "if_match",
             json_object_new_int64(condition));
@@ -289,6 +290,25 @@ int api_op(struct api *a, struct request *r,
     return operations_run(a, r, &o, e);
 }
 
+/* A purge of what is not there is well for the keeper, as the base route has
+ * it; here it is 404, like anything else about another tenant's sandbox. */
+static int delete_known(struct api *a, struct request *r, struct err *e)
+{
+    sqlite3_stmt *s;
+    int           rc;
+
+    if (reader_take(&a->reader, "SELECT 1 FROM sandboxes WHERE id=? AND "
+            "tenant=?", &s, e) == -1)
+        return -1;
+    sqlite3_bind_text(s, 1, r->id, -1, SQLITE_STATIC);
+    sqlite3_bind_text(s, 2, r->tenant, -1, SQLITE_STATIC);
+    rc = reader_step(&a->reader, s, e);
+    if (rc == 0)
+        rc = get_missing(r, NULL, e);
+    reader_done(&a->reader, s);
+    return rc == -1 ? -1 : 0;
+}
+
 int api_delete_v1(struct api *a, struct request *r,
     const struct route *route, struct err *e)
 {
@@ -296,7 +316,8 @@ int api_delete_v1(struct api *a, struct request *r,
     bool             keep;
 
     if (query_only(&r->query, delete_query, e) == -1
-        || query_flag(&r->query, "keep_workspace", &keep, e) == -1)
+        || query_flag(&r->query, "keep_workspace", &keep, e) == -1
+        || delete_known(a, r, e) == -1)
         return -1;
     if (keep)
         o.kind = "delete";
