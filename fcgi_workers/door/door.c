@@ -348,17 +348,20 @@ door_start(struct door *d, const struct settings *s, struct err *e)
 int
 door_main(const struct settings *s)
 {
-    struct door d;
-    struct err  e;
-    int         rc;
+    struct door  d;
+    struct peer *p, *next;
+    struct err   e;
+    int          rc;
 
     memset(&d, 0, sizeof(d));
     d.home = -1;
     if (door_start(&d, s, &e) != 0)
         log_fatal("%s", e.msg);
     rc = loop_run(d.loop);
-    while (d.peers != NULL)
-        peer_close(d.peers);
+    for (p = d.peers; p != NULL; p = next) {
+        next = p->next;
+        peer_close(p);
+    }
     handles_free(d.handles);
     loop_free(d.loop);
     close(d.home);

@@ -234,8 +234,12 @@ net_open(struct net *n, const struct settings *s, struct err *e)
 static void
 net_close(struct net *n)
 {
-    while (n->peers != NULL)
-        peer_close(n->peers);
+    struct peer *p, *next;
+
+    for (p = n->peers; p != NULL; p = next) {
+        next = p->next;
+        peer_close(p);
+    }
     veth_close(&n->veth);
     nft_fini(&n->nft);
     loop_free(n->loop);
