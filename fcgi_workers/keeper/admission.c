@@ -11,6 +11,7 @@
 #include "../common/log.h"
 #include "live.h"
 #include "start.h"
+#include "store.h"
 #include "workspace.h"
 
 /* What a start is taken to use before it shows in MemAvailable. */
@@ -81,7 +82,7 @@ int admission_create(struct keeper *k, const struct tenant *t,
         || quota(e, t->awake_mb, memory_mb, s->tenant_memory_max,
             "MB of memory in awake sandboxes") == -1)
         return -1;
-    if (workspace_room(k, e) == -1)
+    if (workspace_room(k, e) == -1 || store_may_grow(k, e) == -1)
         return -1;
     if ((int64_t) k->admission->waiting >= s->starts_queue) {
         err_set(e, "queue_full", "%zu starts are waiting already",

@@ -11,6 +11,7 @@
  * ever: a new one is made first. On the way up none is needed, because the one
  * reserved for the awake route is newer.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -245,7 +246,7 @@ static void failed_text(const struct sandbox *sb, char out[200])
     size_t      i;
 
     for (i = 0; i < 199 && from[i] != '\0'; i++)
-        out[i] = (unsigned char) from[i] < 32 ? ' ' : from[i];
+        out[i] = from[i] < 32 || from[i] > 126 ? ' ' : from[i];
     out[i] = '\0';
 }
 
@@ -283,9 +284,12 @@ void links_ports(struct sandbox *sb)
 
 void links_forget(struct sandbox *sb)
 {
-    links_settle(sb);
-    while (sb->asks != NULL)
-        ask_answer(sb, sb->asks);
+    struct ask *a, *next;
+
+    for (a = sb->asks; a != NULL; a = next) {
+        next = a->next;
+        ask_answer(sb, a);
+    }
 }
 
 /* ---- asking -------------------------------------------------------------- */

@@ -232,6 +232,8 @@ int change_request(struct request *r, struct err *e)
         return -1;
     if (rung_is_gone(sb->rung))
         return err_set(e, "not_found", "no sandbox %s", sb->id);
+    if (store_may_grow(r->k, e) == -1)
+        return -1;
     if (r->kind == OP_ENV)
         return change_env(r, sb, e);
     rc = store_row_of(r->k, sb->id, &row, e);

@@ -52,8 +52,9 @@ struct keeper {
     char                   node[64];
     uint64_t               generation;  /* highest given out */
     uint64_t               epoch;
-    struct sandbox        *acting;      /* machine.c: to be acted on */
-    bool                   engine_up;
+    struct sandbox        *acting, **acting_end;    /* machine.c's */
+    bool                   engine_up;   /* until the opposite is seen */
+    bool                   engine_seen; /* it has listed its containers */
     int64_t                began_ms;    /* monotonic: start of this process */
 };
 

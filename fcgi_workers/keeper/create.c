@@ -312,6 +312,10 @@ int create_request(struct request *r, struct err *e)
     struct draft    d;
     int             rc;
 
+    if (!json_object_is_type(r->args, json_type_object))
+        return err_set(e, "bad_request", "args must be an object");
+    if (move_engine(r->k, e) == -1)
+        return -1;
     draft_make(&d, r);
     rc = create_named_or_id(r, &d, &again, e);
     if (rc == 0 && r->op == NULL) {

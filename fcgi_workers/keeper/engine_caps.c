@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../common/log.h"
 #include "engine_docker.h"
@@ -140,6 +141,14 @@ engine_ask_caps(struct engine *en, engine_done done, void *arg)
     engine_probe(en, done, arg);
 }
 
+int64_t
+engine_cpus_milli(const struct engine *en)
+{
+    long n = en->caps.cpus > 0 ? en->caps.cpus : sysconf(_SC_NPROCESSORS_ONLN);
+
+    return n > 0 ? (int64_t)n * 1000 : 0;
+}
+
 /* ---- limits ------------------------------------------------------------- */
 
 static void
@@ -165,7 +174,7 @@ engine_update(struct engine *en, const char *ref,
     char              path[128];
 
     buf_init(&body, 4096);
-    spec_limits_json(spec, (int64_t)en->caps.cpus * 1000, &body);
+    spec_limits_json(spec, engine_cpus_milli(en), &body);
     snprintf(path, sizeof(path), "/containers/%s/update",
         engine_ref_ok(ref) ? ref : "-");
     engine_call(en, "POST", path, body.data != NULL ? body.data : "{}",

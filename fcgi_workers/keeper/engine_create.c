@@ -259,7 +259,7 @@ engine_create(struct engine *en, const struct engine_spec *spec,
     buf_init(&c->body, 2 * DK_SMALL);
     ctx.stack = en->stack;
     ctx.mark = c->mark;
-    ctx.cpus_milli_max = (int64_t)en->caps.cpus * 1000;
+    ctx.cpus_milli_max = engine_cpus_milli(en);
     if (engine_ref_ok(name)
         && spec_json(spec, image, &ctx, &c->body) == 0)
     {

@@ -463,12 +463,16 @@ engine_docker_new(struct loop *l, const struct settings *s, engine_news news,
 void
 engine_free(struct engine *en)
 {
+    struct engine_op *op, *next;
+
     if (en == NULL)
         return;
     events_free(en->events);
     pulls_free(en);
     dk_http_free(en->http);
-    while (en->ops != NULL)
-        engine_op_free(en->ops);
+    for (op = en->ops; op != NULL; op = next) {
+        next = op->next;
+        engine_op_free(op);
+    }
     free(en);
 }

@@ -108,6 +108,9 @@ void engine_filter(const struct engine *en, const char *more,
 void engine_escape(struct buf *out, const char *text);
 bool engine_ref_ok(const char *ref);
 
+/* What the host has; before the engine told us, what we see of it. */
+int64_t engine_cpus_milli(const struct engine *en);
+
 /* GET /_ping, then /info: fills en->caps, or *e of the answer. */
 void engine_probe(struct engine *en, engine_done done, void *arg);
 

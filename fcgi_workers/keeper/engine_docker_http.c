@@ -5,6 +5,10 @@
  * (on_timer). It forbids new calls from within its callbacks: those only
  * store, and what has come or ended is told after each of its turns (collect),
  * where a reader or a completion may make and cancel calls.
+ *
+ * A call leaves in the turn after the one it is made in, hence the eventfd: at
+ * the end of a turn the keeper commits, and nothing may be done of what is not
+ * yet on disk.
  */
 #include "engine_docker_http.h"
 
@@ -13,11 +17,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "../common/buf.h"
 #include "../common/log.h"
 
-#define CONNECTIONS_MAX 128
+#define CONNECTIONS_MAX 1024   /* pulls hold theirs for long */
 #define CONNECTIONS_KEPT 16
 #define CONNECT_MS      5000
 #define PATH_MAX_LEN    8192
@@ -28,15 +34,17 @@ struct dk_http {
     CURLM          *multi;
     char           *socket;
     struct timer    timer;      /* libcurl's */
-    struct timer    failed;     /* calls that failed before they began */
+    struct watch    kick;       /* eventfd: `fresh` or `over` has calls */
     struct dk_call *calls;      /* all that are under way, but */
     struct dk_call *streams;    /* those that hand on what comes */
-    struct dk_call *broken;     /* to be told by `failed` */
+    struct dk_call *fresh;      /* made in this turn, not yet sent */
+    struct dk_call *over;       /* ended with `code`, to be told */
 };
 
 struct dk_call {
     struct dk_http    *http;
-    struct dk_call    *next, **at;
+    struct dk_call    *next, **at, *self;
+    CURLcode           code;            /* while it is in `over` */
     CURL              *easy;
     struct curl_slist *headers;
     struct dk_request  req;     /* path and body are not kept */
@@ -70,6 +78,30 @@ call_unlink(struct dk_call *c)
         c->next->at = c->at;
 }
 
+/* The first of a list, in no list then; unlinking it once more is well. */
+static struct dk_call *
+call_pop(struct dk_call **list)
+{
+    struct dk_call *c = *list;
+
+    if (c == NULL)
+        return NULL;
+    *list = c->next;
+    if (c->next != NULL)
+        c->next->at = list;
+    c->next = NULL;
+    c->at = &c->self;
+    return c;
+}
+
+static void
+call_over(struct dk_call *c, CURLcode code)
+{
+    c->code = code;
+    call_unlink(c);
+    call_link(&c->http->over, c);
+}
+
 static void
 call_free(struct dk_call *c)
 {
@@ -90,9 +122,10 @@ dk_cancel(struct dk_call *c)
 }
 
 static void
-describe(const struct dk_call *c, CURLcode code, struct err *e)
+describe(const struct dk_call *c, struct err *e)
 {
     const char *doing = c->req.doing;
+    CURLcode    code = c->code;
 
     if (c->too_large)
         err_set(e, "internal", "the engine's answer is too large: cannot %s",
@@ -130,7 +163,7 @@ stream_tell(struct dk_call *c)
 
 /* Tells, then frees. `done` may do anything with other calls. */
 static void
-call_finish(struct dk_call *c, CURLcode code)
+call_finish(struct dk_call *c)
 {
     struct dk_answer a;
     dk_done          done = c->req.done;
@@ -144,9 +177,9 @@ call_finish(struct dk_call *c, CURLcode code)
         curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
     a.status = (int)status;
     /* A stream that its reader has ended went well. */
-    a.transport = c->ended || (code == CURLE_OK && status != 0);
+    a.transport = c->ended || (c->code == CURLE_OK && status != 0);
     if (!a.transport)
-        describe(c, code, &a.error);
+        describe(c, &a.error);
     a.body = c->out.data != NULL ? c->out.data : "";
     a.len = c->out.len;
     memcpy(a.api, c->api, sizeof(a.api));
@@ -286,33 +319,51 @@ collect(struct dk_http *h)
 {
     struct dk_call *c;
     CURLMsg        *m;
-    CURLcode        code;
     char           *private;
     int             left;
 
     while ((m = curl_multi_info_read(h->multi, &left)) != NULL) {
         if (m->msg != CURLMSG_DONE)
             continue;
-        code = m->data.result;
         curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &private);
-        c = (struct dk_call *)(void *)private;
-        call_finish(c, code);
+        call_over((struct dk_call *)(void *)private, m->data.result);
     }
     while ((c = stream_waiting(h)) != NULL) {
         if (!stream_tell(c)) {
             c->ended = true;
-            call_finish(c, CURLE_OK);
+            call_over(c, CURLE_OK);
         }
     }
+    while ((c = call_pop(&h->over)) != NULL)
+        call_finish(c);
 }
 
 static void
-failed_due(struct timer *t)
+kicked(struct watch *w, uint32_t events)
 {
-    struct dk_http *h = t->owner;
+    struct dk_http *h = w->owner;
+    struct dk_call *c;
+    uint64_t        n;
 
-    while (h->broken != NULL)
-        call_finish(h->broken, CURLE_OUT_OF_MEMORY);
+    (void)events;
+    if (read(w->fd, &n, sizeof(n)) < 0)
+        log_debug("engine: nothing to do");
+    while ((c = call_pop(&h->fresh)) != NULL) {
+        call_link(c->req.bytes != NULL ? &h->streams : &h->calls, c);
+        if (curl_multi_add_handle(h->multi, c->easy) != CURLM_OK)
+            call_over(c, CURLE_OUT_OF_MEMORY);
+    }
+    while ((c = call_pop(&h->over)) != NULL)
+        call_finish(c);
+}
+
+static void
+kick(struct dk_http *h)
+{
+    uint64_t one = 1;
+
+    if (write(h->kick.fd, &one, sizeof(one)) != (ssize_t)sizeof(one))
+        log_fatal("cannot wake the loop for a call to the engine");
 }
 
 /* ---- making calls ------------------------------------------------------- */
@@ -375,23 +426,18 @@ dk_call(struct dk_http *h, const struct dk_request *r)
     if (c == NULL)
         log_fatal("out of memory for a call to the engine");
     c->http = h;
+    c->code = CURLE_OUT_OF_MEMORY;
     c->req = *r;
     c->req.path = c->req.body = NULL;
     buf_init(&c->out, r->bytes != NULL ? STREAM_TURN_MAX : r->max);
     c->easy = curl_easy_init();
+    kick(h);
     if (c->easy != NULL && set_request(c, r) && set_limits(c, r)
-        && set_callbacks(c)
-        && curl_multi_add_handle(h->multi, c->easy) == CURLM_OK)
-    {
-        call_link(r->bytes != NULL ? &h->streams : &h->calls, c);
-        return c;
-    }
-    if (c->easy != NULL)
-        curl_easy_cleanup(c->easy);
-    c->easy = NULL;
-    call_link(&h->broken, c);
-    loop_timer_set(h->loop, &h->failed, 0);
-    return NULL;
+        && set_callbacks(c))
+        call_link(&h->fresh, c);
+    else
+        call_link(&h->over, c);
+    return c;
 }
 
 /* ---- life --------------------------------------------------------------- */
@@ -406,10 +452,12 @@ dk_http_new(struct loop *l, const char *socket)
     h->loop = l;
     h->socket = strdup(socket);
     h->multi = curl_multi_init();
-    h->timer.owner = h->failed.owner = h;
+    h->timer.owner = h->kick.owner = h;
     h->timer.due = timer_due;
-    h->failed.due = failed_due;
-    if (h->socket == NULL || h->multi == NULL
+    h->kick.ready = kicked;
+    h->kick.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (h->kick.fd < 0 || loop_add(l, &h->kick, EPOLLIN) != 0
+        || h->socket == NULL || h->multi == NULL
         || curl_multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, on_socket)
         || curl_multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h)
         || curl_multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, on_timer)
@@ -428,18 +476,19 @@ dk_http_new(struct loop *l, const char *socket)
 void
 dk_http_free(struct dk_http *h)
 {
+    struct dk_call *c;
+
     if (h == NULL)
         return;
-    while (h->calls != NULL)
-        call_free(h->calls);
-    while (h->streams != NULL)
-        call_free(h->streams);
-    while (h->broken != NULL)
-        call_free(h->broken);
+    while ((c = call_pop(&h->calls)) != NULL || (c = call_pop(&h->streams))
+           || (c = call_pop(&h->fresh)) || (c = call_pop(&h->over)))
+        call_free(c);
     if (h->multi != NULL)
         curl_multi_cleanup(h->multi);
     loop_timer_clear(h->loop, &h->timer);
-    loop_timer_clear(h->loop, &h->failed);
+    loop_remove(h->loop, &h->kick);
+    if (h->kick.fd >= 0)
+        close(h->kick.fd);
     free(h->socket);
     free(h);
 }

@@ -50,8 +50,8 @@ struct dk_call;                 /* valid until its completion */
 struct dk_http *dk_http_new(struct loop *l, const char *socket);
 void dk_http_free(struct dk_http *h);
 
-/* Never fails: what goes wrong at once is told by the completion, too. NULL
- * then; the call otherwise, for dk_cancel. */
+/* Never fails: what goes wrong at once is told by the completion, too. It is
+ * sent in the next turn of the loop. */
 struct dk_call *dk_call(struct dk_http *h, const struct dk_request *r);
 /* No completion will come. Not from within one of its own callbacks. */
 void dk_cancel(struct dk_call *c);

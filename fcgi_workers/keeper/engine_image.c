@@ -4,7 +4,7 @@
  *
  * Pulls of one image are one pull with many waiters. Its progress is read and
  * thrown away, but for an error in it: Docker answers 200 before it begins. A
- * pull that moves nothing for STALL_S has hung.
+ * pull that moves nothing for pull_stall_s has hung.
  *
  * Texts are read from a container that is made for it and never started. The
  * engine packs the one file as a tar; a link there is not followed (a link in
@@ -18,8 +18,6 @@
 #include "engine_docker.h"
 #include "engine_tar.h"
 
-#define PULL_MS   (60L * 60 * 1000)
-#define STALL_S   180
 #define LINE_MAX_LEN (256 * 1024)
 #define TEXT_MAX  (1024 * 1024)
 #define NAME_MAX_LEN 400
@@ -246,8 +244,7 @@ static void
 pull_begin(struct ensure *w)
 {
     struct dk_request r = { .method = "POST", .doing = "pull the image",
-        .deadline_ms = PULL_MS, .stall_s = STALL_S, .max = DK_SMALL,
-        .bytes = pull_bytes, .done = pull_done };
+        .max = DK_SMALL, .bytes = pull_bytes, .done = pull_done };
     struct engine    *en = w->op.en;
     struct pulls     *p;
     struct buf        path;
@@ -272,6 +269,8 @@ pull_begin(struct ensure *w)
     pull_path(p->image, &path);
     r.path = path.data;
     r.arg = p;
+    r.deadline_ms = (long)en->s->pull_timeout_s * 1000;
+    r.stall_s = (long)en->s->pull_stall_s;
     log_info("pulling image %s", p->image);
     engine_call_with(en, &r);
     buf_fini(&path);

@@ -1,8 +1,7 @@
 /*
  * guestlink: see guestlink.h.
  *
- * Owns the connection to one guest. Never believes a length, and parses
- * nothing of variable form but the text of BOOTED, which it only bounds.
+ * Owns the connection to one guest. What is believed of it is in frame.c.
  */
 #include "guestlink.h"
 
@@ -15,11 +14,10 @@
 
 #include "../common/buf.h"
 #include "../common/log.h"
+#include "frame.h"
 #include "live.h"
 #include "start.h"
 
-#define FRAME_HEAD     5
-#define FRAME_IN_MAX   8192     /* the largest a guest has reason to send */
 #define TURN_FRAMES    64       /* a chatty guest waits for its next turn */
 
 struct guestlink {
@@ -30,12 +28,6 @@ struct guestlink {
     size_t          nin;
     bool            writing;
 };
-
-static uint32_t le32(const unsigned char *p)
-{
-    return (uint32_t) p[0] | (uint32_t) p[1] << 8 | (uint32_t) p[2] << 16
-        | (uint32_t) p[3] << 24;
-}
 
 void guestlink_close(struct sandbox *sb)
 {
@@ -61,63 +53,28 @@ static void guestlink_lost(struct guestlink *g, const char *why)
 
 /* ---- in ------------------------------------------------------------------ */
 
-/* 0, or -1: not a frame that a guest sends. */
-static int guestlink_frame(struct guestlink *g, uint8_t type,
-    const unsigned char *body, size_t len)
+static void guestlink_told(struct sandbox *sb, const struct frame *f)
 {
-    struct guest_status status;
-    char                text[200];
-    size_t              n;
-
-    switch (type) {
-    case GUEST_HELLO:
-        if (len != 2 || body[0] != GUEST_VERSION)
-            return -1;
-        start_hello(g->sb, body[1] != 0);
-        return 0;
-    case GUEST_BOOTED:
-        if (len < 1)
-            return -1;
-        n = len - 1 < sizeof(text) - 1 ? len - 1 : sizeof(text) - 1;
-        memcpy(text, body + 1, n);
-        text[n] = '\0';
-        start_booted(g->sb, body[0] != 0, text);
-        return 0;
-    case GUEST_STATUS:
-        if (len != sizeof(status))
-            return -1;
-        memcpy(&status, body, sizeof(status));
-        if (status.nports > GUEST_PORTS_MAX)
-            status.nports = GUEST_PORTS_MAX;
-        if (status.nservices > GUEST_SERVICES_MAX)
-            status.nservices = GUEST_SERVICES_MAX;
-        start_status(g->sb, &status);
-        return 0;
-    default:
-        return -1;
-    }
+    if (f->type == GUEST_HELLO)
+        start_hello(sb, f->flag);
+    else if (f->type == GUEST_BOOTED)
+        start_booted(sb, f->flag, f->text);
+    else
+        start_status(sb, &f->status);
 }
 
-/* One frame from the front. 1 done, 0 not whole yet, -1 nonsense. */
+/* One frame from the front, if it is whole. As frame_take. */
 static int guestlink_take(struct guestlink *g)
 {
-    unsigned char frame[FRAME_HEAD + FRAME_IN_MAX];
-    uint32_t      len;
-    size_t        whole;
+    struct frame f;
+    int          n = frame_take(g->in, g->nin, &f);
 
-    if (g->nin < FRAME_HEAD)
-        return 0;
-    len = le32(g->in);
-    if (len < 1 || len > FRAME_IN_MAX)
-        return -1;
-    whole = 4 + (size_t) len;
-    if (g->nin < whole)
-        return 0;
-    memcpy(frame, g->in, whole);
-    g->nin -= whole;
-    memmove(g->in, g->in + whole, g->nin);
-    return guestlink_frame(g, frame[4], frame + FRAME_HEAD, len - 1) == 0
-        ? 1 : -1;
+    if (n <= 0)
+        return n;
+    g->nin -= (size_t) n;
+    memmove(g->in, g->in + n, g->nin);
+    guestlink_told(g->sb, &f);  /* may end it: g is not used after this */
+    return n;
 }
 
 static void guestlink_read(struct guestlink *g)
@@ -131,7 +88,7 @@ static void guestlink_read(struct guestlink *g)
             rc = guestlink_take(g);
             if (sb->live == NULL || sb->live->guest != g)
                 return;         /* what it said ended it */
-        } while (rc == 1);
+        } while (rc > 0);
         if (rc == -1) {
             guestlink_lost(g, "sent a frame that is none");
             return;

@@ -19,6 +19,7 @@
 #include "admission.h"
 #include "core.h"
 #include "links.h"
+#include "live.h"
 #include "machine.h"
 #include "news.h"
 #include "ops.h"
@@ -43,7 +44,8 @@ static void keeper_retry_due(struct timer *t)
     (void) t;                   /* a turn is all it takes */
 }
 
-static void keeper_failed(struct keeper *k, const struct err *e)
+/* 0: try again at once, the reserve was given up. */
+static int keeper_failed(struct keeper *k, const struct err *e)
 {
     struct err told = *e;
 
@@ -52,7 +54,11 @@ static void keeper_failed(struct keeper *k, const struct err *e)
         err_set(&told, "unavailable", "it could not be stored");
     told.retry_after_s = 5;
     ops_refuse(k, &told);
+    store_forget_unused(k);
+    if (strcmp(told.code, "disk_full") == 0 && store_give_reserve(k))
+        return 0;
     loop_timer_set(k->loop, &keeper_retry, RETRY_MS);
+    return -1;
 }
 
 /* Commit, then let go of what that allowed; what this changed is committed,
@@ -66,7 +72,8 @@ static void keeper_turn_end(void *arg)
 
     for (i = 0; i < ROUNDS; i++) {
         if (store_commit(k, &e) == -1) {
-            keeper_failed(k, &e);
+            if (keeper_failed(k, &e) == 0)
+                continue;
             ops_flush(k);
             return;
         }
@@ -84,8 +91,10 @@ static void keeper_turn_end(void *arg)
 static void keeper_tidy_due(struct timer *t)
 {
     struct keeper *k = t->owner;
+    struct err     e;
 
-    store_prune(k);
+    if (store_may_grow(k, &e) == 0)
+        store_prune(k);
     loop_timer_set(k->loop, t, TIDY_MS);
 }
 
@@ -153,8 +162,15 @@ static int keeper_open(struct keeper *k, struct err *e)
     return 0;
 }
 
+static void keeper_drop_live(struct sandbox *sb, void *arg)
+{
+    (void) arg;
+    live_drop(sb);              /* the sandbox itself runs on */
+}
+
 static void keeper_close(struct keeper *k)
 {
+    sandbox_each(k, keeper_drop_live, NULL);
     reconcile_close(k);
     engine_free(k->engine);
     ops_close(k);
@@ -186,6 +202,8 @@ int keeper_main(const struct settings *s)
     k.loop = loop_new();
     if (k.loop == NULL || loop_handle_signals(k.loop, keeper_signal, &k) != 0)
         log_fatal("keeper: no event loop");
+    k.engine_up = true;
+    k.acting_end = &k.acting;
     k.began_ms = loop_now_ms(k.loop);
     if (keeper_open(&k, &e) == -1)
         log_fatal("keeper: %s", e.msg);

@@ -66,7 +66,8 @@ void link_describe(const struct sandbox *sb, struct line *line, char type)
     p->nports = sb->nports;
     memcpy(p->ports, sb->ports, sizeof(p->ports));
     p->wakes = sb->stopped_by == STOPPED_CALLER ? LINE_CALLER : LINE_ONDEMAND;
-    if (sb->live == NULL || !sb->live->has_status)
+    if (line->state != LINE_AWAKE || sb->live == NULL
+        || !sb->live->has_status)
         return;
     st = &sb->live->status;
     for (i = 0; i < st->nports && line->nopen < LINE_PORTS_MAX; i++)

@@ -91,8 +91,9 @@ void machine_defer(struct sandbox *sb, enum action act)
     if (sb->acting)
         return;
     sb->acting = true;
-    sb->next_act = sb->k->acting;
-    sb->k->acting = sb;
+    sb->next_act = NULL;
+    *sb->k->acting_end = sb;
+    sb->k->acting_end = &sb->next_act;
 }
 
 void machine_event(struct sandbox *sb, enum event ev)
@@ -406,6 +407,7 @@ bool machine_release(struct keeper *k)
     bool            any = list != NULL;
 
     k->acting = NULL;
+    k->acting_end = &k->acting;
     for (sb = list; sb != NULL; sb = next) {
         next = sb->next_act;
         sb->acting = false;

@@ -182,13 +182,13 @@ static bool news_may(struct news *n)
 
 void news_tell(struct keeper *k, int64_t number, const char *sandbox)
 {
-    char at[24];
+    char text[ID_MAX + 40];
 
     if (!news_may(k->news))
         return;
-    snprintf(at, sizeof(at), "%" PRId64, number);
-    redisAsyncCommand(k->news->ac, news_answered, NULL,
-        "PUBLISH hf:news %s\x20lifecycle\x20%s", sandbox, at);
+    snprintf(text, sizeof(text), "%s lifecycle %" PRId64, sandbox, number);
+    redisAsyncCommand(k->news->ac, news_answered, NULL, "PUBLISH hf:news %s",
+        text);
 }
 
 void news_awake(struct sandbox *sb)

@@ -58,6 +58,24 @@ void ops_now(struct request *r, struct sandbox *sb,
 /* A question: like ops_intend, without a row; its handler ends it (op_end). */
 void ops_ask(struct request *r, struct sandbox *sb);
 
+/* From a packet; everything in *r is borrowed from `in`. */
+int request_read(struct keeper *k, struct json_object *in,
+    struct request *r, struct err *e);
+/* Leaves r->op or r->reply, or fails. */
+int request_run(struct request *r, struct err *e);
+
+/* A reply of ops.sock as text, malloced. */
+char *ops_answer_text(int status, const char *answer, bool replayed);
+struct op *ops_find(struct keeper *k, int64_t number);
+void ops_hash_remove(struct op *op);
+/* Makes it findable by its number; begins it after the next commit. */
+void ops_hash_add(struct op *op);
+void ops_fresh(struct op *op);
+
+int move_request(struct request *r, struct err *e);
+int move_purge_all(struct request *r, struct err *e);
+/* "engine_unavailable" while Docker is known not to answer. */
+int move_engine(struct keeper *k, struct err *e);
 int create_request(struct request *r, struct err *e);
 /* Its row was never committed. */
 void create_undo(struct sandbox *sb);

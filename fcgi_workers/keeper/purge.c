@@ -26,6 +26,7 @@
 
 #define PURGE_MS      600000    /* a child that takes longer is killed */
 #define PURGE_ENTRIES 50000000
+#define LOGS_MAX      4096
 
 struct purge {
     struct sandbox *sb;
@@ -90,12 +91,16 @@ static int walk_flatten(struct walk *w, int fd)
     while ((d = readdir(dir)) != NULL) {
         if (strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0)
             continue;
-        if (++w->seen > PURGE_ENTRIES
-            || fstatat(fd, d->d_name, &st, AT_SYMLINK_NOFOLLOW) == -1)
+        if (++w->seen > PURGE_ENTRIES)
             goto failed;
+        if (fstatat(fd, d->d_name, &st, AT_SYMLINK_NOFOLLOW) == -1) {
+            if (errno == ENOENT)
+                continue;       /* a purge that was interrupted ends, too */
+            goto failed;
+        }
         if (!S_ISDIR(st.st_mode)) {
             count(w, &st);
-            if (unlinkat(fd, d->d_name, 0) == -1)
+            if (unlinkat(fd, d->d_name, 0) == -1 && errno != ENOENT)
                 goto failed;
             continue;
         }
@@ -104,12 +109,15 @@ static int walk_flatten(struct walk *w, int fd)
             continue;
         }
         sub = open_any(fd, d->d_name);      /* a move writes its ".." */
-        if (sub == -1)
+        if (sub == -1) {
+            if (errno == ENOENT)
+                continue;
             goto failed;
+        }
         close(sub);
         snprintf(name, sizeof(name), ".purge-%d-%llu", (int) getpid(),
             (unsigned long long) w->moved++);
-        if (renameat(fd, d->d_name, w->top, name) == -1)
+        if (renameat(fd, d->d_name, w->top, name) == -1 && errno != ENOENT)
             goto failed;
     }
     closedir(dir);
@@ -126,7 +134,7 @@ static int walk_pass(struct walk *w)
     struct dirent *d;
     struct stat    st;
     DIR           *dir;
-    int            fd, left = 0;
+    int            fd, sub, left = 0;
 
     fd = openat(w->top, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     dir = fd != -1 ? fdopendir(fd) : NULL;
@@ -143,14 +151,15 @@ static int walk_pass(struct walk *w)
         }
         count(w, &st);
         if (!S_ISDIR(st.st_mode)) {
-            if (unlinkat(fd, d->d_name, 0) == -1)
+            if (unlinkat(fd, d->d_name, 0) == -1 && errno != ENOENT)
                 goto failed;
             continue;
         }
-        int sub = open_any(fd, d->d_name);
-
-        if (sub == -1 || walk_flatten(w, sub) == -1
-            || unlinkat(fd, d->d_name, AT_REMOVEDIR) == -1)
+        sub = open_any(fd, d->d_name);
+        if (sub != -1 && walk_flatten(w, sub) == -1)
+            goto failed;
+        if ((sub == -1 || unlinkat(fd, d->d_name, AT_REMOVEDIR) == -1)
+            && errno != ENOENT)
             goto failed;
     }
     closedir(dir);
@@ -181,7 +190,8 @@ static void purge_close_others(const int *keep, int n)
     close_range(from, ~0u, 0);
 }
 
-static void purge_child(const int *tops, int ntops, uid_t uid, int out)
+static void purge_child(const int *tops, int ntops, uid_t uid, int out,
+    pid_t keeper)
 {
     struct purge_result r = { 0, 0 };
     struct walk         w = { 0 };
@@ -194,10 +204,12 @@ static void purge_child(const int *tops, int ntops, uid_t uid, int out)
     purge_close_others(keep, ntops + 1);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (setgroups(0, NULL) == -1 || setresgid(uid, uid, uid) == -1
         || setresuid(uid, uid, uid) == -1)
         rc = -1;
+    /* After the change of uid, which clears it. */
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) == -1 || getppid() != keeper)
+        _exit(1);
     for (i = 0; i < ntops && rc != -1; i++) {
         w.top = tops[i];
         fchmod(w.top, 0700);
@@ -212,6 +224,33 @@ static void purge_child(const int *tops, int ntops, uid_t uid, int out)
 }
 
 /* ---- in the keeper ------------------------------------------------------- */
+
+/* The logs are root's and flat: the guest alone writes there. Names are
+ * unlinked, nothing is opened or followed; a folder there is not ours. */
+static int64_t purge_logs(int at)
+{
+    struct dirent *d;
+    struct stat    st;
+    int64_t        freed = 0;
+    int            fd, left = LOGS_MAX;
+    DIR           *dir;
+
+    fd = openat(at, "logs", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd == -1)
+        return 0;
+    dir = fdopendir(fd);
+    if (dir == NULL) {
+        close(fd);
+        return 0;
+    }
+    while ((d = readdir(dir)) != NULL && left-- > 0) {
+        if (fstatat(fd, d->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0
+            && !S_ISDIR(st.st_mode) && unlinkat(fd, d->d_name, 0) == 0)
+            freed += (int64_t) st.st_blocks * 512;
+    }
+    closedir(dir);
+    return freed;
+}
 
 /* Our own files, by name; the homes are empty by now. */
 static int purge_rest(struct sandbox *sb, int at)
@@ -229,7 +268,7 @@ static int purge_rest(struct sandbox *sb, int at)
         unlinkat(at, dirs[i], AT_REMOVEDIR);
     snprintf(path, sizeof(path), "%s/sandboxes/%s", sb->k->s->data_dir,
         sb->id);
-    return rmdir(path);
+    return rmdir(path) == -1 && errno != ENOENT ? -1 : 0;
 }
 
 static void purge_end(struct purge *p, const struct err *e, int64_t freed)
@@ -269,7 +308,10 @@ static void purge_ready(struct watch *w, uint32_t events)
     snprintf(path, sizeof(path), "%s/sandboxes/%s", p->sb->k->s->data_dir,
         p->sb->id);
     at = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (at == -1 || purge_rest(p->sb, at) == -1)
+    if (at != -1)
+        r.freed += purge_logs(at);
+    if ((at == -1 && errno != ENOENT)
+        || (at != -1 && purge_rest(p->sb, at) == -1))
         err_errno(&e, "remove the workspace of %s", p->sb->id);
     if (at != -1)
         close(at);
@@ -301,7 +343,8 @@ static void purge_failed(struct timer *t)
 static int purge_fork(struct purge *p, int at)
 {
     static const char *const names[] = { "home", "spool" };
-    int tops[2], n = 0, out[2], i, fd;
+    pid_t keeper = getpid();
+    int   tops[2], n = 0, out[2], i, fd;
 
     if (pipe2(out, O_CLOEXEC | O_NONBLOCK) == -1)
         return -1;
@@ -313,7 +356,7 @@ static int purge_fork(struct purge *p, int at)
     }
     p->pid = fork();
     if (p->pid == 0)
-        purge_child(tops, n, (uid_t) p->sb->uid, out[1]);
+        purge_child(tops, n, (uid_t) p->sb->uid, out[1], keeper);
     close(out[1]);
     for (i = 0; i < n; i++)
         close(tops[i]);

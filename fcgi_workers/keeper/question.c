@@ -182,7 +182,8 @@ static void ask_ready(struct buf *b, struct keeper *k)
     bool       room = workspace_room(k, &e) == 0;
 
     buf_str(b, "{\"keeper\":true");
-    ready_part(b, "docker", k->engine_up, "does not answer");
+    ready_part(b, "docker", k->engine_up && k->engine_seen,
+        "does not answer");
     ready_part(b, "redis", !k->s->run_redis || news_up(k),
         "does not answer");
     ready_part(b, "disk", room, room ? "" : e.msg);

@@ -66,59 +66,71 @@ static void prove_dead(struct sandbox *sb, const struct engine_state *st)
     machine_event(sb, EV_DIED);
 }
 
+/* It should run. */
+static void prove_running(struct sandbox *sb, bool running, bool paused,
+    const struct engine_state *st)
+{
+    if (!running && !paused) {
+        prove_dead(sb, st);
+    } else if (sb->rung == RUNG_FREEZING) {
+        sb->unproven = false;
+        machine_event(sb, paused ? EV_DONE : EV_FAILED);
+    } else if (paused) {
+        sb->unproven = false;
+        machine_event(sb, EV_PAUSED);
+    } else {
+        start_adopt(sb, false);
+    }
+}
+
+/* It should be frozen. */
+static void prove_frozen(struct sandbox *sb, bool running, bool paused,
+    const struct engine_state *st)
+{
+    if (paused) {
+        start_adopt(sb, true);
+    } else if (running) {
+        sb->unproven = false;
+        machine_event(sb, EV_UNPAUSED);
+    } else {
+        prove_dead(sb, st);
+    }
+}
+
+/* Its keeper died while it was on its way up: that is done again. */
+static void prove_rising(struct sandbox *sb, bool running, bool paused)
+{
+    sb->unproven = false;
+    if (sb->reserved <= sb->generation)
+        sb->reserved = sandbox_next_generation(sb->k);
+    if (sb->rung == RUNG_THAWING) {
+        if (!running && !paused)
+            machine_event(sb, EV_FAILED);
+        else
+            machine_defer(sb, paused ? ACT_THAW : ACT_AWAKE_AGAIN);
+    } else if (sb->rung == RUNG_STARTING || sb->queue == NULL) {
+        machine_defer(sb, ACT_START);
+    }                           /* else its create begins it */
+}
+
 /* A rung that said something runs, and nobody has looked yet. */
 static void reconcile_awake(struct sandbox *sb, const struct engine_state *st)
 {
     bool running = st != NULL && strcmp(st->status, "running") == 0;
     bool paused = st != NULL && strcmp(st->status, "paused") == 0;
 
-    if (!sb->unproven)
-        return;
     switch (sb->rung) {
     case RUNG_CREATING:
     case RUNG_STARTING:
-        sb->unproven = false;
-        if (sb->reserved <= sb->generation)
-            sb->reserved = sandbox_next_generation(sb->k);
-        machine_defer(sb, ACT_START);
+    case RUNG_THAWING:
+        prove_rising(sb, running, paused);
         break;
     case RUNG_RUNNING:
     case RUNG_FREEZING:
-        if (paused && sb->rung == RUNG_FREEZING) {
-            sb->unproven = false;
-            machine_event(sb, EV_DONE);
-        } else if (running || paused) {
-            if (sb->rung == RUNG_FREEZING || paused) {
-                sb->unproven = false;
-                machine_event(sb, paused ? EV_PAUSED : EV_FAILED);
-            } else {
-                start_adopt(sb, st->pid, false);
-            }
-        } else {
-            prove_dead(sb, st);
-        }
+        prove_running(sb, running, paused, st);
         break;
     case RUNG_FROZEN:
-        if (paused) {
-            start_adopt(sb, st->pid, true);
-        } else if (running) {
-            sb->unproven = false;
-            sb->pid = st->pid;
-            machine_event(sb, EV_UNPAUSED);
-        } else {
-            prove_dead(sb, st);
-        }
-        break;
-    case RUNG_THAWING:
-        sb->unproven = false;
-        if (running || paused) {
-            sb->pid = st->pid;
-            if (sb->reserved <= sb->generation)
-                sb->reserved = sandbox_next_generation(sb->k);
-            machine_defer(sb, paused ? ACT_THAW : ACT_AWAKE_AGAIN);
-        } else {
-            machine_event(sb, EV_FAILED);
-        }
+        prove_frozen(sb, running, paused, st);
         break;
     default:
         sb->unproven = false;
@@ -255,7 +267,7 @@ static void reconcile_listed(void *arg, const struct engine_result *r)
         loop_timer_set(k->loop, &rc->again, RETRY_MS);
         return;
     }
-    k->engine_up = true;
+    k->engine_up = k->engine_seen = true;
     p.first = rc->round++ == 0;
     p.found = calloc(r->nstates + 1, sizeof(*p.found));
     if (p.found == NULL)
@@ -328,12 +340,12 @@ void reconcile_news(void *arg, enum engine_event ev, const char *id,
         return;
     switch (ev) {
     case ENGINE_DIED:
-        reconcile_died(sb, exit_code, exit_code == 137
-            && sb->error_code != NULL
-            && strcmp(sb->error_code, "out_of_memory") == 0);
+        reconcile_died(sb, exit_code, sb->oom);
+        sb->oom = false;
         break;
     case ENGINE_OOM:
         log_warn("sandbox=%s ran out of memory", sb->id);
+        sb->oom = true;         /* something in it; perhaps all of it */
         break;
     case ENGINE_REMOVED:
         if (sb->live != NULL && sb->live->step == STEP_CLEAN)

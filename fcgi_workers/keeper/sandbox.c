@@ -414,6 +414,7 @@ static int sandbox_loaded(void *arg, const struct row *r, const char *hash,
     sb->ws_epoch = ws_epoch;
     sandbox_text(&sb->spec_hash, hash);
     sb->unproven = rung_awake(sb->rung) || sb->rung == RUNG_FROZEN;
+    sb->plugged = sb->unproven || !rung_at_rest(sb->rung);
     return 0;
 }
 
@@ -430,13 +431,21 @@ int sandboxes_open(struct keeper *k, struct err *e)
 void sandboxes_close(struct keeper *k)
 {
     struct sandboxes *b = k->boxes;
+    struct sandbox   *sb, *next;
+    struct tenant    *t;
     size_t            i;
 
     if (b == NULL)
         return;
     for (i = 0; i < b->nhash; i++) {
-        while (b->hash[i] != NULL)
-            sandbox_free(b->hash[i]);
+        for (sb = b->hash[i]; sb != NULL; sb = next) {
+            next = sb->next_hash;
+            sandbox_free(sb);
+        }
+    }
+    while ((t = b->tenants) != NULL) {
+        b->tenants = t->next;
+        free(t);
     }
     free(b->hash);
     free(b->uids);

@@ -20,7 +20,7 @@ struct live;
 
 enum stopped_by { STOPPED_NOBODY, STOPPED_IDLE, STOPPED_CALLER };
 
-struct tenant {                 /* one per name, never freed */
+struct tenant {                 /* one per name, kept to the end */
     struct tenant *next;
     uint64_t       tag;
     int64_t        count;       /* sandboxes, kept workspaces not */
@@ -60,6 +60,8 @@ struct sandbox {
     bool            is_private, wake_any, declared_only, always_on;
     bool            dirty, acting, erased, counted, counted_awake;
     bool            claimed;    /* a create of this turn takes it up */
+    bool            oom;        /* the kernel killed something in it */
+    bool            plugged;    /* it may have an interface, door handles */
     bool            unproven;   /* said to run, not yet seen to */
 };
 

@@ -4,7 +4,7 @@
  *
  * Owns struct live. Writes no row: only the machine does, by its events.
  */
-#include "start.h"
+#include "start_in.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -14,7 +14,6 @@
 
 #include "../common/log.h"
 #include "admission.h"
-#include "boot.h"
 #include "guestlink.h"
 #include "links.h"
 #include "live.h"
@@ -34,6 +33,7 @@ static void start_container(struct sandbox *sb);
 static void start_net(struct sandbox *sb);
 static void start_door(struct sandbox *sb);
 static void start_dial(struct sandbox *sb);
+static void start_found(struct sandbox *sb);
 
 /* ---- struct live --------------------------------------------------------- */
 
@@ -126,7 +126,7 @@ static void start_over(struct sandbox *sb)
     admission_leave(sb);
 }
 
-static void start_done(struct sandbox *sb)
+void start_done(struct sandbox *sb)
 {
     enum live_mode mode = sb->live->mode;
 
@@ -209,7 +209,7 @@ static void start_failed(struct sandbox *sb)
     }
 }
 
-static void start_fault(struct sandbox *sb, const struct err *e)
+void start_fault(struct sandbox *sb, const struct err *e)
 {
     if (sb->live->fault.code == NULL)
         sb->live->fault = *e;
@@ -274,6 +274,9 @@ void start_begin(struct sandbox *sb)
 {
     struct live *live = live_of(sb);
 
+    if (live->step != STEP_NONE)
+        return;                 /* it is on its way already */
+    sb->oom = false;
     live->mode = MODE_START;
     live->tries = 0;
     live->aborted = live->refused = false;
@@ -478,6 +481,7 @@ static void start_net(struct sandbox *sb)
 {
     sb->live->step = STEP_NET;
     sb->live->busy = true;
+    sb->plugged = true;
     peers_net_make(sb->k, sb->pid, sandbox_ifnumber(sb),
         (uint32_t) sb->addr, start_have_net, sb);
 }
@@ -510,7 +514,7 @@ static void start_door(struct sandbox *sb)
 }
 
 /* The guest binds its socket within milliseconds; until then it refuses. */
-static void start_dial_later(struct sandbox *sb)
+void start_dial_later(struct sandbox *sb)
 {
     struct live *live = sb->live;
     int64_t      most = sb->rung == RUNG_RUNNING && !sb->unproven ? 5000
@@ -561,17 +565,34 @@ static void start_dial(struct sandbox *sb)
     peers_dial(sb->k, sb->id, live->door_gen, start_have_socket, sb);
 }
 
-void start_adopt(struct sandbox *sb, int32_t pid, bool frozen)
+static void start_found_pid(void *arg, const struct engine_result *r)
+{
+    struct sandbox *sb = arg;
+
+    if (!start_resumes(sb, r->error))
+        return;
+    sb->pid = r->state->pid;
+    start_net(sb);
+}
+
+/* A pid of before is of this boot only if the engine says so now. */
+static void start_found(struct sandbox *sb)
+{
+    sb->live->step = STEP_START;
+    sb->live->busy = true;
+    engine_inspect(sb->k->engine, sb->engine_ref, start_found_pid, sb);
+}
+
+void start_adopt(struct sandbox *sb, bool frozen)
 {
     struct live *live = live_of(sb);
 
     live->mode = MODE_ADOPT;
     live->frozen = frozen;
     live->fault.code = NULL;
-    sb->pid = pid;
     loop_timer_set(sb->k->loop, &live->deadline,
         sb->k->s->start_timeout_s * 1000);
-    start_net(sb);
+    start_found(sb);
 }
 
 static void start_thawed(void *arg, const struct engine_result *r)
@@ -583,7 +604,7 @@ static void start_thawed(void *arg, const struct engine_result *r)
     if (sb->live->netns >= 0)
         start_door(sb);
     else
-        start_net(sb);
+        start_found(sb);
 }
 
 void start_thaw(struct sandbox *sb, bool frozen)
@@ -602,119 +623,4 @@ void start_thaw(struct sandbox *sb, bool frozen)
     }
     live->busy = true;
     engine_thaw(sb->k->engine, sb->engine_ref, start_thawed, sb);
-}
-
-/* ---- boot ---------------------------------------------------------------- */
-
-static int boot_input(struct sandbox *sb, struct row *r, char **secrets,
-    struct boot_in *in, char shell[128], struct err *e)
-{
-    int rc = store_row_of(sb->k, sb->id, r, e);
-
-    if (rc != 1)
-        return rc == 0 ? err_set(e, "not_found", "no sandbox %s", sb->id)
-            : -1;
-    if (store_env_of(sb->k, sb->id, secrets, e) == -1) {
-        row_fini(r);
-        return -1;
-    }
-    snprintf(shell, 128, "/bin/sh");
-    if (sb->live->passwd != NULL)
-        workspace_shell(sb->live->passwd, shell, 128);
-    memset(in, 0, sizeof(*in));
-    in->uid = (uint32_t) sb->uid;
-    in->id = sb->id;
-    in->shell = shell;
-    in->secrets = *secrets;
-    in->services = r->services;
-    in->setup = r->setup;
-    in->entrypoint = sb->live->image.entrypoint;
-    in->ca = sb->k->s->ca_bundle[0] != '\0';
-    return 0;
-}
-
-static int boot_frame(struct sandbox *sb, uint8_t type, struct err *e)
-{
-    struct boot_in in;
-    struct row     r;
-    struct buf     body;
-    char           shell[128], *secrets = NULL;
-    int            rc;
-
-    if (boot_input(sb, &r, &secrets, &in, shell, e) == -1)
-        return -1;
-    buf_init(&body, GUEST_FRAME_MAX - 1);
-    rc = type == GUEST_BOOT ? boot_body(&in, &body, e)
-        : boot_env_body(&in, &body, e);
-    if (rc == 0 && guestlink_send(sb, type, body.data, body.len) == -1)
-        rc = err_set(e, "start_failed", "the guest does not take its orders");
-    if (body.data != NULL)
-        explicit_bzero(body.data, body.len);
-    buf_fini(&body);
-    explicit_bzero(secrets, strlen(secrets));
-    free(secrets);
-    row_fini(&r);
-    return rc;
-}
-
-int start_send_env(struct sandbox *sb, struct err *e)
-{
-    if (sb->rung != RUNG_RUNNING || sb->live == NULL
-        || sb->live->guest == NULL)
-        return 0;               /* it is told when it boots */
-    return boot_frame(sb, GUEST_ENV, e);
-}
-
-void start_hello(struct sandbox *sb, bool booted)
-{
-    struct live *live = sb->live;
-    struct err   e;
-
-    live->retry_ms = 0;
-    if (live->step == STEP_NONE) {
-        if (!booted && sb->rung == RUNG_RUNNING)
-            machine_event(sb, EV_DIED);     /* another container's guest */
-        return;
-    }
-    if (live->step != STEP_HELLO)
-        return;
-    if (booted) {
-        start_done(sb);
-        return;
-    }
-    if (live->mode != MODE_START) {
-        err_set(&e, "start_failed", "its container was restarted by "
-            "somebody else");
-        start_fault(sb, &e);
-        return;
-    }
-    live->step = STEP_BOOT;
-    if (boot_frame(sb, GUEST_BOOT, &e) == -1)
-        start_fault(sb, &e);
-}
-
-void start_booted(struct sandbox *sb, bool ok, const char *text)
-{
-    struct err e;
-
-    if (sb->live->step != STEP_BOOT)
-        return;
-    if (ok) {
-        start_done(sb);
-        return;
-    }
-    err_set(&e, "start_failed", "the guest could not boot: %s", text);
-    start_fault(sb, &e);
-}
-
-void start_guest_lost(struct sandbox *sb)
-{
-    struct live *live = sb->live;
-
-    live->has_status = false;
-    if (live->step == STEP_HELLO || live->step == STEP_BOOT)
-        live->step = STEP_DIAL;
-    else if (sb->rung != RUNG_RUNNING)
-        return;
-    start_dial_later(sb);
 }

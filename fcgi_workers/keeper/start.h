@@ -21,7 +21,7 @@ void start_begin(struct sandbox *sb);
 /* Thaws first unless it runs already; then only the route is made. */
 void start_thaw(struct sandbox *sb, bool frozen);
 /* The sandbox ran before this keeper did; frozen: it is not dialled. */
-void start_adopt(struct sandbox *sb, int32_t pid, bool frozen);
+void start_adopt(struct sandbox *sb, bool frozen);
 /* A newer generation for a running sandbox: its policy changed, or a gate has
  * seen this one. Ends with a broadcast; gates that wait are answered then. */
 void start_renew(struct sandbox *sb);

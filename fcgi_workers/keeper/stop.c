@@ -47,22 +47,22 @@ void stop_unplug(struct sandbox *sb)
 {
     struct live *live = sb->live;
 
-    if (live == NULL)
-        return;
-    loop_timer_clear(sb->k->loop, &live->retry);
-    guestlink_close(sb);
-    peers_forget(sb->k, sb);    /* a late answer is of another life */
-    live->renewing = false;
-    live->has_status = false;
-    if (live->netns >= 0) {
-        close(live->netns);
-        live->netns = -1;
-        peers_net_drop(sb->k, sandbox_ifnumber(sb));
-    }
-    if (live->door_gen != 0) {
-        peers_door_drop(sb->k, sb->id, 0);
+    if (live != NULL) {
+        loop_timer_clear(sb->k->loop, &live->retry);
+        guestlink_close(sb);
+        live->renewing = false;
+        live->has_status = false;
         live->door_gen = live->door_old = 0;
+        if (live->netns >= 0)
+            close(live->netns);
+        live->netns = -1;
     }
+    peers_forget(sb->k, sb);    /* a late answer is of another life */
+    if (!sb->plugged)
+        return;
+    sb->plugged = false;
+    peers_door_drop(sb->k, sb->id, 0);
+    peers_net_drop(sb->k, sandbox_ifnumber(sb));
 }
 
 void stop_tidy(struct sandbox *sb)

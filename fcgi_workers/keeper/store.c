@@ -7,6 +7,7 @@
  */
 #include "store_in.h"
 
+#include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
 #include <pwd.h>
@@ -22,6 +23,8 @@
 #include "../common/log.h"
 #include "news.h"
 #include "op.h"
+
+#define RESERVE_BYTES (8 * 1024 * 1024)
 
 static const char *const store_sql[ST_COUNT] = {
     [ST_BEGIN] = "BEGIN IMMEDIATE",
@@ -91,6 +94,60 @@ static const char *const store_sql[ST_COUNT] = {
     [ST_PRUNE] = "DELETE FROM ops WHERE number IN (SELECT number FROM ops"
         " WHERE ended_ms IS NOT NULL AND ended_ms<?1 LIMIT 500)",
 };
+
+/* ---- a full disk --------------------------------------------------------- */
+
+static void reserve_path(struct keeper *k, char out[PATH_MAX])
+{
+    snprintf(out, PATH_MAX, "%s/db/reserve", k->s->data_dir);
+}
+
+static void reserve_make(struct keeper *k)
+{
+    char path[PATH_MAX];
+    int  fd;
+
+    reserve_path(k, path);
+    fd = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd == -1)
+        return;
+    k->store->reserve = posix_fallocate(fd, 0, RESERVE_BYTES) == 0;
+    close(fd);
+    if (!k->store->reserve)
+        unlink(path);
+}
+
+bool store_give_reserve(struct keeper *k)
+{
+    char path[PATH_MAX];
+
+    if (!k->store->reserve)
+        return false;
+    k->store->reserve = false;
+    reserve_path(k, path);
+    log_error("the disk is full: the database lives on its reserve now");
+    return unlink(path) == 0;
+}
+
+int store_may_grow(struct keeper *k, struct err *e)
+{
+    if (!k->store->reserve)
+        reserve_make(k);
+    if (k->store->reserve)
+        return 0;
+    err_set(e, "disk_full", "the disk of the database is full");
+    e->retry_after_s = 5;
+    return -1;
+}
+
+void store_forget_unused(struct keeper *k)
+{
+    struct store *st = k->store;
+
+    if (st->dirty != NULL || st->notes != NULL || st->ending != NULL)
+        return;
+    k->generation = st->generation;
+}
 
 /* ---- opening ------------------------------------------------------------- */
 
@@ -183,6 +240,7 @@ int store_open(struct keeper *k, struct err *e)
     st->epoch = k->epoch;
     if (k->epoch == 0)
         k->epoch = 1;
+    reserve_make(k);
     return store_node(k, e);
 }
 

@@ -42,6 +42,16 @@ void store_audit(struct keeper *k, const char *tenant, const char *actor,
  * nothing to do; -1: nothing of this turn is stored, see *e. */
 int store_commit(struct keeper *k, struct err *e);
 
+/* ---- a full disk --------------------------------------------------------- */
+/* Some megabytes are kept in a file beside the database. When a commit fails
+ * for want of room they are given up, so that what happens to sandboxes can
+ * still be stored; what callers add is refused until they are there again. */
+bool store_give_reserve(struct keeper *k);      /* was there any? */
+/* May a caller add something? 0, or -1 with "disk_full". */
+int  store_may_grow(struct keeper *k, struct err *e);
+/* A failed turn had nothing to keep: numbers that it took are free again. */
+void store_forget_unused(struct keeper *k);
+
 /* ---- written at once, into the turn's transaction ------------------------ */
 /* Intent of an operation; gives it its number. */
 int store_op_insert(struct keeper *k, struct op *op, const char *idem_key,

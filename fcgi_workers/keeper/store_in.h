@@ -35,6 +35,7 @@ struct store {
     uint64_t        generation, epoch;  /* as stored */
     bool            begun;
     bool            broken;     /* the transaction is gone: fail the turn */
+    bool            reserve;    /* db/reserve is there */
     int64_t         longest_us, commits;
 };
 

@@ -290,6 +290,7 @@ void workspace_paths(const struct sandbox *sb, struct workspace_paths *p)
 {
     const char *data = sb->k->s->data_dir, *id = sb->id;
 
+    memset(p, 0, sizeof(*p));
     snprintf(p->home, PATH_MAX, "%s/sandboxes/%s/home", data, id);
     snprintf(p->logs, PATH_MAX, "%s/sandboxes/%s/logs", data, id);
     snprintf(p->passwd, PATH_MAX, "%s/sandboxes/%s/passwd", data, id);
