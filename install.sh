@@ -213,7 +213,6 @@ write_settings() {
 }
 
 settle() {
-    local name value
     getent passwd holdfast >/dev/null ||
         useradd --system --user-group --no-create-home \
             --home-dir /nonexistent --shell /usr/sbin/nologin holdfast
@@ -221,21 +220,27 @@ settle() {
     "$lib/holdfastd" settings --example >"$etc/holdfast.conf.example"
     "$lib/holdfastd" -c "$conf" check
 
-    # What was there before is kept for uninstall.sh.
+    raise_limits
+}
+
+# Dev servers watch many files. Nothing is lowered; what was there before is
+# kept for uninstall.sh. Where the kernel is not ours, readiness warns.
+raise_limits() {
+    local name want before value
     [ -e "$etc/sysctl.before" ] || sysctl \
         fs.inotify.max_user_instances fs.inotify.max_user_watches \
         fs.epoll.max_user_watches >"$etc/sysctl.before"
-    cat >"$sysctl_file" <<END
-# Made by install.sh of Holdfast. Dev servers watch many files.
-fs.inotify.max_user_instances = 1024
-fs.inotify.max_user_watches = 1048576
-fs.epoll.max_user_watches = 4194304
+    echo "# Made by install.sh of Holdfast." >"$sysctl_file"
+    while read -r name want; do
+        before=$(sed -n "s/^$name = //p" "$etc/sysctl.before")
+        value=$((want > before ? want : before))
+        echo "$name = $value" >>"$sysctl_file"
+        sysctl -q -w "$name=$value" || true
+    done <<END
+fs.inotify.max_user_instances 1024
+fs.inotify.max_user_watches 1048576
+fs.epoll.max_user_watches 4194304
 END
-    # Where the kernel is not ours (a container), readiness warns.
-    while IFS=' =' read -r name value; do
-        [ "$(sysctl -n "$name")" -ge "$value" ] ||
-            sysctl -q -w "$name=$value" || true
-    done < <(grep ^fs "$sysctl_file")
 }
 
 # ---- services ---------------------------------------------------------------

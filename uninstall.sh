@@ -135,6 +135,9 @@ restore_sysctls() {
 if [ "$(setting run_docker off)" = on ]; then
     remove_containers           # while our engine still runs
     stop
+    find /sys/fs/cgroup -depth -type d \
+        \( -name "holdfast$stack" -o -path "*/holdfast$stack/*" \) \
+        -exec rmdir {} + 2>/dev/null || true
     [ "$images" = no ] || rm -rf --one-file-system "$docker_data_dir"
 else
     stop

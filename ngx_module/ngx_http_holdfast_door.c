@@ -9,9 +9,9 @@
  * was made in, so those of a sandbox that is parked or gone are closed at
  * once.
  *
- * The door answers in order of nothing in particular: `seq` tells which ask is
- * meant.  The sockets of an ask whose request has left are closed.  A lost door is dialled again after 50 ms ... 1 s, and what
- * waits is asked again.
+ * The door answers in any order: `seq` tells which ask is meant.  The sockets
+ * of an ask whose request has left are closed.  A lost door is dialled again
+ * after 50 ms ... 1 s, and what waits is asked again.
  */
 
 

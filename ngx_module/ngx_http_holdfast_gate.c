@@ -178,10 +178,18 @@ ngx_http_holdfast_cleanup(void *data)
 void
 ngx_http_holdfast_leave(ngx_http_holdfast_ctx_t *ctx)
 {
-    if (ctx->entry) {
-        ngx_http_holdfast_table_leave(ctx->entry, !ctx->inactive);
-        ctx->entry = NULL;
+    if (ctx->entry == NULL) {
+        return;
     }
+
+    if (ngx_http_holdfast_quiet_end(ctx)) {
+        ngx_http_holdfast_table_part(ctx->entry);
+
+    } else {
+        ngx_http_holdfast_table_leave(ctx->entry, !ctx->inactive);
+    }
+
+    ctx->entry = NULL;
 }
 
 
@@ -477,6 +485,10 @@ ngx_http_holdfast_pass(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx)
                                      ctx->name.id_len, ctx->name.port,
                                      &route);
 
+        if (ctx->streaming) {
+            return ngx_http_holdfast_stream(r, ctx, &route);
+        }
+
         rc = ngx_http_holdfast_verdict(r, ctx, &route);
 
         if (rc != NGX_OK) {
@@ -642,7 +654,7 @@ ngx_http_holdfast_asleep(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx,
                    "wake it, a visit does");
 
     case NGX_HTTP_HOLDFAST_STREAM:
-        return ngx_http_holdfast_stream(r, ctx);
+        return ngx_http_holdfast_stream(r, ctx, route);
 
     case NGX_HTTP_HOLDFAST_CARD:
         return ngx_http_holdfast_card(r, ctx);

@@ -345,7 +345,9 @@ ngx_http_holdfast_ask(ngx_http_holdfast_ctx_t *ctx)
     struct line               line;
     ngx_http_holdfast_ctx_t  *other;
 
-    if (ctx->asked || !ngx_http_holdfast_link_up()) {
+    if (ctx->asked || ctx->how == NGX_HTTP_HOLDFAST_NO_ASK
+        || !ngx_http_holdfast_link_up())
+    {
         return;
     }
 
@@ -377,21 +379,25 @@ ngx_http_holdfast_ask(ngx_http_holdfast_ctx_t *ctx)
         line.port = ctx->name.port;
         line.how = ctx->how;
         line.gen = ctx->ask;
+    }
 
+    if (ngx_http_holdfast_link_ask(&line) != NGX_OK) {
+        return;
+    }
+
+    ctx->asked = 1;
+
+    if (line.type == 'W') {
         ngx_http_holdfast_count(asks);
 
         if (ctx->how == LINE_WAKE) {
             ngx_http_holdfast_count(wakes);
         }
     }
-
-    if (ngx_http_holdfast_link_send(&line) == NGX_OK) {
-        ctx->asked = 1;
-    }
 }
 
 
-/* The link is there again. */
+/* The link is there again, or there is room for more. */
 
 void
 ngx_http_holdfast_ask_again(void)

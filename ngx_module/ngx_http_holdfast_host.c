@@ -28,7 +28,7 @@ ngx_http_holdfast_host_parse(const char *host, size_t len, const char *domain,
 
     colon = len ? memchr(host, ':', len) : NULL;
     if (colon) {
-        len = colon - host;
+        len = (size_t) (colon - host);
     }
 
     if (len > 0 && host[len - 1] == '.') {
@@ -62,12 +62,14 @@ ngx_http_holdfast_host_parse(const char *host, size_t len, const char *domain,
             return NGX_HTTP_HOLDFAST_NAME_UNKNOWN;
         }
 
-        rc = ngx_http_holdfast_name_port(host, dash - host, name);
+        rc = ngx_http_holdfast_name_port(host, (size_t) (dash - host), name);
         if (rc != NGX_HTTP_HOLDFAST_NAME_OK) {
             return rc;
         }
 
-        return ngx_http_holdfast_name_id(dash + 1, host + label - dash - 1,
+        dash++;
+
+        return ngx_http_holdfast_name_id(dash, (size_t) (host + label - dash),
                                          name);
     }
 
@@ -88,12 +90,13 @@ ngx_http_holdfast_host_parse(const char *host, size_t len, const char *domain,
         return NGX_HTTP_HOLDFAST_NAME_UNKNOWN;
     }
 
-    rc = ngx_http_holdfast_name_port(dash + 1, host + label - dash - 1, name);
+    rc = ngx_http_holdfast_name_port(dash + 1,
+                                     (size_t) (host + label - dash - 1), name);
     if (rc != NGX_HTTP_HOLDFAST_NAME_OK) {
         return rc;
     }
 
-    return ngx_http_holdfast_name_id(host, dash - host, name);
+    return ngx_http_holdfast_name_id(host, (size_t) (dash - host), name);
 }
 
 

@@ -6,7 +6,8 @@
  * requests wait, and after the next greeting everything that is still waited
  * for is asked again.  Made again after 50 ms, then twice as long, to 1 s.
  * What cannot be written is kept, up to 64 KiB; beyond that the keeper does
- * not read, and the link is dropped.  A line that the parser refuses drops it,
+ * not read, and the link is dropped.  Asks stop at 48 KiB and go on when that
+ * is written: after an outage there may be more of them than fit.  A line that the parser refuses drops it,
  * too: two ends that disagree about the protocol must not guess.
  */
 
@@ -15,6 +16,7 @@
 
 
 #define NGX_HTTP_HOLDFAST_LINK_OUT    65536
+#define NGX_HTTP_HOLDFAST_LINK_ASKS   49152
 #define NGX_HTTP_HOLDFAST_LINK_IN     8192
 #define NGX_HTTP_HOLDFAST_LINK_MIN    50
 #define NGX_HTTP_HOLDFAST_LINK_MAX    1000
@@ -37,6 +39,7 @@ typedef struct {
     size_t                  in_len;
     u_char                  in[NGX_HTTP_HOLDFAST_LINK_IN];
     unsigned                greeted:1;
+    unsigned                more:1;         /* asks that found no room */
     unsigned                complained:1;
 } ngx_http_holdfast_link_t;
 
@@ -192,6 +195,7 @@ ngx_http_holdfast_link_connect(ngx_event_t *ev)
     link->out_len = 0;
     link->in_len = 0;
     link->greeted = 0;
+    link->more = 0;
 
     c = ngx_http_holdfast_dial(link->addr, SOCK_STREAM, link->log);
 
@@ -390,6 +394,7 @@ ngx_http_holdfast_link_line(const struct line *line)
 
         ngx_del_timer(link->connection->read);
         ngx_http_holdfast_ask_again();
+        ngx_http_holdfast_quiet_ask_again(1);
 
         return link->greeted ? NGX_OK : NGX_ERROR;
     }
@@ -410,10 +415,8 @@ ngx_http_holdfast_link_line(const struct line *line)
                                           line->id.len);
         }
 
-        if (line->state == LINE_AWAKE) {
-            ngx_http_holdfast_quiet_awake((u_char *) line->id.p,
-                                          line->id.len);
-        }
+        ngx_http_holdfast_quiet_told((u_char *) line->id.p, line->id.len,
+                                     line->state == LINE_AWAKE);
 
         if (line->type == 'A' && line->state == LINE_FAILED) {
             ngx_http_holdfast_count(failed);
@@ -447,6 +450,24 @@ ngx_http_holdfast_link_line(const struct line *line)
         ngx_http_holdfast_link_lost("greets twice");
         return NGX_ERROR;
     }
+}
+
+
+/* An ask; NGX_AGAIN: there is no room, it is asked again when there is. */
+
+ngx_int_t
+ngx_http_holdfast_link_ask(const struct line *line)
+{
+    if (!ngx_http_holdfast_link_up()) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_holdfast_link->out_len > NGX_HTTP_HOLDFAST_LINK_ASKS) {
+        ngx_http_holdfast_link->more = 1;
+        return NGX_AGAIN;
+    }
+
+    return ngx_http_holdfast_link_send(line);
 }
 
 
@@ -509,8 +530,19 @@ ngx_http_holdfast_link_put(const struct line *line)
 static void
 ngx_http_holdfast_link_write(ngx_event_t *ev)
 {
+    ngx_http_holdfast_link_t  *link;
+
+    link = ngx_http_holdfast_link;
+
     if (ngx_http_holdfast_link_flush() != NGX_OK) {
         ngx_http_holdfast_link_lost("does not take lines");
+        return;
+    }
+
+    if (link->greeted && link->more && link->out_len == 0) {
+        link->more = 0;
+        ngx_http_holdfast_ask_again();
+        ngx_http_holdfast_quiet_ask_again(0);
     }
 }
 

@@ -500,7 +500,9 @@ ngx_http_holdfast_postconfiguration(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
-    if (ngx_http_holdfast_quiet_init(cf) != NGX_OK) {
+    if (ngx_http_holdfast_cookie_init(cf) != NGX_OK
+        || ngx_http_holdfast_quiet_init(cf) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 

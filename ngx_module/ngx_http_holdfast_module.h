@@ -17,6 +17,7 @@
  *   _tokens    the file of tokens
  *   _answer    what the gate answers itself
  *   _warming   the page of a navigation that waits
+ *   _cookie    keeps an app's cookies to its host
  *   _quiet     long-lived connections that carry nothing but heartbeats
  *   _status    variables, status, metrics
  */
@@ -46,6 +47,9 @@
 /* rounds of "hold, be released, look again" before a request gives up */
 #define NGX_HTTP_HOLDFAST_ROUNDS    32
 
+/* to wait for news without asking for them; beside enum line_how */
+#define NGX_HTTP_HOLDFAST_NO_ASK    255
+
 /* connects that may be refused before a request gives up */
 #define NGX_HTTP_HOLDFAST_ATTEMPTS  3
 
@@ -53,6 +57,7 @@
 typedef struct ngx_http_holdfast_ctx_s    ngx_http_holdfast_ctx_t;
 typedef struct ngx_http_holdfast_node_s   ngx_http_holdfast_node_t;
 typedef struct ngx_http_holdfast_spare_s  ngx_http_holdfast_spare_t;
+typedef struct ngx_http_holdfast_quiet_s  ngx_http_holdfast_quiet_t;
 typedef struct ngx_http_holdfast_token_s  ngx_http_holdfast_token_t;
 
 
@@ -167,11 +172,11 @@ struct ngx_http_holdfast_ctx_s {
 
     ngx_http_holdfast_entry_t   *entry;
     uint64_t                     generation;
-    uint64_t                     share;
     ngx_str_t                    host;          /* for the app */
     ngx_uint_t                   family;        /* enum door_family */
     int                          fd;            /* a spare socket, or -1 */
     ngx_connection_t            *connection;    /* connected beforehand */
+    ngx_http_holdfast_quiet_t   *quiet;         /* if it is long-lived */
     uint32_t                     door_seq;      /* of an ask, or 0 */
     ngx_int_t                    door_error;
     struct sockaddr_un           key;           /* for keepalive */
@@ -195,6 +200,7 @@ struct ngx_http_holdfast_ctx_s {
     unsigned                     fresh:1;       /* no kept connection */
     unsigned                     inactive:1;    /* X-Sandbox-Activity: none */
     unsigned                     state_page:1;  /* /.holdfast/state */
+    unsigned                     streaming:1;   /* an empty event stream */
     unsigned                     answered:1;
 };
 
@@ -234,6 +240,7 @@ ngx_int_t ngx_http_holdfast_link_init(ngx_cycle_t *cycle);
 void ngx_http_holdfast_link_exit(ngx_cycle_t *cycle);
 ngx_uint_t ngx_http_holdfast_link_up(void);
 ngx_int_t ngx_http_holdfast_link_send(const struct line *line);
+ngx_int_t ngx_http_holdfast_link_ask(const struct line *line);
 ngx_connection_t *ngx_http_holdfast_dial(ngx_addr_t *addr, int type,
     ngx_log_t *log);
 
@@ -284,14 +291,21 @@ ngx_int_t ngx_http_holdfast_warming(ngx_http_request_t *r,
 ngx_int_t ngx_http_holdfast_card(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx);
 ngx_int_t ngx_http_holdfast_stream(ngx_http_request_t *r,
-    ngx_http_holdfast_ctx_t *ctx);
+    ngx_http_holdfast_ctx_t *ctx, ngx_http_holdfast_route_t *route);
 ngx_int_t ngx_http_holdfast_state(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx, const char *state);
 
+/* _cookie */
+ngx_int_t ngx_http_holdfast_cookie_init(ngx_conf_t *cf);
+
 /* _quiet */
 ngx_int_t ngx_http_holdfast_quiet_init(ngx_conf_t *cf);
+void ngx_http_holdfast_quiet_release(ngx_http_holdfast_ctx_t *ctx);
+ngx_uint_t ngx_http_holdfast_quiet_end(ngx_http_holdfast_ctx_t *ctx);
+void ngx_http_holdfast_quiet_ask_again(ngx_uint_t all);
+void ngx_http_holdfast_quiet_told(const u_char *id, size_t len,
+    ngx_uint_t awake);
 void ngx_http_holdfast_quiet_close(const u_char *id, size_t len);
-void ngx_http_holdfast_quiet_awake(const u_char *id, size_t len);
 
 /* _status */
 ngx_int_t ngx_http_holdfast_add_variables(ngx_conf_t *cf);

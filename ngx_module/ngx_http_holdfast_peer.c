@@ -323,6 +323,8 @@ ngx_http_holdfast_free_outer(ngx_peer_connection_t *pc, void *data,
         }
     }
 
+    ngx_http_holdfast_quiet_release(ctx);
+
     peer->free(pc, peer->data, state);
 }
 

@@ -1,26 +1,459 @@
 
 /*
  * Long-lived connections that carry nothing but heartbeats.
+ *
+ * An upgraded connection or an event stream would block parks as long as it is
+ * open, and a forgotten tab would keep its sandbox awake for ever.  So such a
+ * connection is watched: after quiet_after without a byte that means anything
+ * it no longer counts as active but as quiet, which does not block a park.
+ * The first such byte makes it active again; if the sandbox sleeps by then,
+ * the byte is already in the socket inside, and the keeper is asked to wake
+ * what will read it.
+ *
+ * Watched by standing in for recv() of both connections, which is where bytes
+ * are seen whatever nginx does with them.  The place is left again before the
+ * connection to the app is kept.
+ *
+ * A heartbeat is a chunk of at most 125 bytes (a control frame's payload), as
+ * long as one of the two before it in its direction, that comes when the last
+ * two let expect it (a fifth more or less), and not more often than once a
+ * second: a held key repeats faster than that.
  */
 
 
 #include "ngx_http_holdfast_module.h"
 
 
+#define NGX_HTTP_HOLDFAST_BEAT_LEN  125
+#define NGX_HTTP_HOLDFAST_BEAT_MIN  900
+
+
+typedef struct {
+    ngx_recv_pt                original;
+    size_t                     len[2];      /* of the chunks before */
+    ngx_msec_t                 period;
+    ngx_msec_t                 last;
+} ngx_http_holdfast_way_t;
+
+
+struct ngx_http_holdfast_quiet_s {
+    ngx_queue_t                queue;
+    ngx_http_holdfast_ctx_t   *ctx;
+    ngx_connection_t          *client;
+    ngx_connection_t          *peer;
+    ngx_http_holdfast_way_t    up;          /* from the client */
+    ngx_http_holdfast_way_t    down;
+    ngx_event_t                timer;
+    ngx_msec_t                 active;      /* when it last was */
+    ngx_msec_t                 after;
+    unsigned                   quiet:1;
+    unsigned                   waking:1;
+    unsigned                   asked:1;
+};
+
+
+static ngx_int_t ngx_http_holdfast_quiet_filter(ngx_http_request_t *r);
+static ngx_int_t ngx_http_holdfast_quiet_begin(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx);
+static ssize_t ngx_http_holdfast_quiet_recv_client(ngx_connection_t *c,
+    u_char *buf, size_t size);
+static ssize_t ngx_http_holdfast_quiet_recv_peer(ngx_connection_t *c,
+    u_char *buf, size_t size);
+static ngx_uint_t ngx_http_holdfast_quiet_beat(ngx_http_holdfast_way_t *way,
+    size_t len);
+static void ngx_http_holdfast_quiet_rouse(ngx_http_holdfast_quiet_t *quiet,
+    ngx_uint_t ask);
+static void ngx_http_holdfast_quiet_ask(ngx_http_holdfast_quiet_t *quiet);
+static void ngx_http_holdfast_quiet_timer(ngx_event_t *ev);
+
+
+static ngx_queue_t                   ngx_http_holdfast_quiets;
+static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
+
+
 ngx_int_t
 ngx_http_holdfast_quiet_init(ngx_conf_t *cf)
 {
+    ngx_http_next_header_filter = ngx_http_top_header_filter;
+    ngx_http_top_header_filter = ngx_http_holdfast_quiet_filter;
+
     return NGX_OK;
 }
 
 
-void
-ngx_http_holdfast_quiet_close(const u_char *id, size_t len)
+static ngx_int_t
+ngx_http_holdfast_quiet_filter(ngx_http_request_t *r)
 {
+    ngx_int_t                 rc;
+    ngx_str_t                *type;
+    ngx_http_holdfast_ctx_t  *ctx;
+
+    rc = ngx_http_next_header_filter(r);
+
+    if (rc == NGX_ERROR || rc > NGX_OK || r != r->main
+        || r->upstream == NULL || r->upstream->peer.connection == NULL)
+    {
+        return rc;
+    }
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_holdfast_module);
+
+    if (ctx == NULL || ctx->entry == NULL || ctx->quiet) {
+        return rc;
+    }
+
+    type = &r->headers_out.content_type;
+
+    if (r->headers_out.status != NGX_HTTP_SWITCHING_PROTOCOLS
+        && !(type->len >= 17
+             && ngx_strncasecmp(type->data, (u_char *) "text/event-stream", 17)
+                == 0))
+    {
+        return rc;
+    }
+
+    if (ngx_http_holdfast_quiet_begin(r, ctx) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return rc;
 }
 
 
-void
-ngx_http_holdfast_quiet_awake(const u_char *id, size_t len)
+static ngx_int_t
+ngx_http_holdfast_quiet_begin(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx)
 {
+    ngx_http_holdfast_quiet_t      *quiet;
+    ngx_http_holdfast_main_conf_t  *hmcf;
+
+    hmcf = ngx_http_get_module_main_conf(r, ngx_http_holdfast_module);
+
+    quiet = ngx_pcalloc(r->pool, sizeof(ngx_http_holdfast_quiet_t));
+    if (quiet == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_holdfast_quiets.next == NULL) {
+        ngx_queue_init(&ngx_http_holdfast_quiets);
+    }
+
+    quiet->ctx = ctx;
+    quiet->after = hmcf->quiet_after;
+    quiet->active = ngx_current_msec;
+
+    quiet->peer = r->upstream->peer.connection;
+    quiet->down.original = quiet->peer->recv;
+    quiet->down.last = ngx_current_msec;
+    quiet->peer->recv = ngx_http_holdfast_quiet_recv_peer;
+
+    if (r->headers_out.status == NGX_HTTP_SWITCHING_PROTOCOLS) {
+        quiet->client = r->connection;
+        quiet->up.original = quiet->client->recv;
+        quiet->up.last = ngx_current_msec;
+        quiet->client->recv = ngx_http_holdfast_quiet_recv_client;
+    }
+
+    quiet->timer.handler = ngx_http_holdfast_quiet_timer;
+    quiet->timer.data = quiet;
+    quiet->timer.log = r->connection->log;
+    quiet->timer.cancelable = 1;
+    ngx_add_timer(&quiet->timer, quiet->after);
+
+    ngx_queue_insert_tail(&ngx_http_holdfast_quiets, &quiet->queue);
+
+    ctx->quiet = quiet;
+
+    return NGX_OK;
+}
+
+
+/* The connection to the app is given back, or the request ends. */
+
+void
+ngx_http_holdfast_quiet_release(ngx_http_holdfast_ctx_t *ctx)
+{
+    ngx_http_holdfast_quiet_t  *quiet;
+
+    quiet = ctx->quiet;
+
+    if (quiet == NULL || quiet->peer == NULL) {
+        return;
+    }
+
+    quiet->peer->recv = quiet->down.original;
+    quiet->peer = NULL;
+
+    if (quiet->client) {
+        quiet->client->recv = quiet->up.original;
+        quiet->client = NULL;
+    }
+}
+
+
+/* 1: it was quiet, and is not counted as active. */
+
+ngx_uint_t
+ngx_http_holdfast_quiet_end(ngx_http_holdfast_ctx_t *ctx)
+{
+    ngx_http_holdfast_quiet_t  *quiet;
+
+    quiet = ctx->quiet;
+
+    if (quiet == NULL) {
+        return 0;
+    }
+
+    ngx_http_holdfast_quiet_release(ctx);
+
+    if (quiet->timer.timer_set) {
+        ngx_del_timer(&quiet->timer);
+    }
+
+    ngx_queue_remove(&quiet->queue);
+    ctx->quiet = NULL;
+
+    return quiet->quiet;
+}
+
+
+static ssize_t
+ngx_http_holdfast_quiet_recv_client(ngx_connection_t *c, u_char *buf,
+    size_t size)
+{
+    ssize_t                     n;
+    ngx_http_request_t         *r;
+    ngx_http_holdfast_ctx_t    *ctx;
+    ngx_http_holdfast_quiet_t  *quiet;
+
+    r = c->data;
+    ctx = ngx_http_get_module_ctx(r, ngx_http_holdfast_module);
+    quiet = ctx->quiet;
+
+    n = quiet->up.original(c, buf, size);
+
+    if (n > 0 && !ngx_http_holdfast_quiet_beat(&quiet->up, n)) {
+        ngx_http_holdfast_quiet_rouse(quiet, 1);
+    }
+
+    return n;
+}
+
+
+static ssize_t
+ngx_http_holdfast_quiet_recv_peer(ngx_connection_t *c, u_char *buf,
+    size_t size)
+{
+    ssize_t                     n;
+    ngx_http_request_t         *r;
+    ngx_http_holdfast_ctx_t    *ctx;
+    ngx_http_holdfast_quiet_t  *quiet;
+
+    r = c->data;
+    ctx = ngx_http_get_module_ctx(r, ngx_http_holdfast_module);
+    quiet = ctx->quiet;
+
+    n = quiet->down.original(c, buf, size);
+
+    /* what sleeps does not send: these bytes were sent before */
+
+    if (n > 0 && !ngx_http_holdfast_quiet_beat(&quiet->down, n)) {
+        ngx_http_holdfast_quiet_rouse(quiet, 0);
+    }
+
+    return n;
+}
+
+
+static ngx_uint_t
+ngx_http_holdfast_quiet_beat(ngx_http_holdfast_way_t *way, size_t len)
+{
+    ngx_msec_t  period, off;
+    ngx_uint_t  beat;
+
+    period = ngx_current_msec - way->last;
+    off = period > way->period ? period - way->period : way->period - period;
+
+    beat = len <= NGX_HTTP_HOLDFAST_BEAT_LEN
+           && (len == way->len[0] || len == way->len[1])
+           && period >= NGX_HTTP_HOLDFAST_BEAT_MIN
+           && off <= way->period / 5;
+
+    way->len[1] = way->len[0];
+    way->len[0] = len;
+    way->period = period;
+    way->last = ngx_current_msec;
+
+    return beat;
+}
+
+
+static void
+ngx_http_holdfast_quiet_rouse(ngx_http_holdfast_quiet_t *quiet, ngx_uint_t ask)
+{
+    quiet->active = ngx_current_msec;
+
+    if (!quiet->quiet) {
+
+        if (!quiet->ctx->inactive) {
+            ngx_http_holdfast_table_stamp(quiet->ctx->entry);
+        }
+
+        return;
+    }
+
+    if (ngx_http_holdfast_table_rouse(quiet->ctx->entry)) {
+        quiet->quiet = 0;
+        quiet->waking = 0;
+        ngx_add_timer(&quiet->timer, quiet->after);
+        return;
+    }
+
+    if (ask && !quiet->waking) {
+        quiet->waking = 1;
+        quiet->asked = 0;
+        ngx_http_holdfast_quiet_ask(quiet);
+    }
+}
+
+
+static void
+ngx_http_holdfast_quiet_ask(ngx_http_holdfast_quiet_t *quiet)
+{
+    struct line                line;
+    ngx_http_holdfast_ctx_t   *ctx;
+    ngx_http_holdfast_route_t  route;
+
+    ctx = quiet->ctx;
+
+    ngx_http_holdfast_table_read((u_char *) ctx->name.id, ctx->name.id_len,
+                                 ctx->name.port, &route);
+
+    ngx_memzero(&line, sizeof(struct line));
+
+    line.type = 'W';
+    line.up = 1;
+    line.id.p = ctx->name.id;
+    line.id.len = ctx->name.id_len;
+    line.port = ctx->name.port;
+    line.how = LINE_WAKE;
+    line.gen = route.ask;
+
+    if (ngx_http_holdfast_link_ask(&line) == NGX_OK) {
+        quiet->asked = 1;
+        ngx_http_holdfast_count(asks);
+        ngx_http_holdfast_count(wakes);
+    }
+}
+
+
+static void
+ngx_http_holdfast_quiet_timer(ngx_event_t *ev)
+{
+    ngx_msec_t                  silent;
+    ngx_http_holdfast_quiet_t  *quiet;
+
+    quiet = ev->data;
+
+    silent = ngx_current_msec - quiet->active;
+
+    if (silent < quiet->after) {
+        ngx_add_timer(ev, quiet->after - silent);
+        return;
+    }
+
+    quiet->quiet = 1;
+    ngx_http_holdfast_table_hush(quiet->ctx->entry);
+}
+
+
+/* all: the link is there again, and what was asked before is lost. */
+
+void
+ngx_http_holdfast_quiet_ask_again(ngx_uint_t all)
+{
+    ngx_queue_t                *q;
+    ngx_http_holdfast_quiet_t  *quiet;
+
+    if (ngx_http_holdfast_quiets.next == NULL) {
+        return;
+    }
+
+    for (q = ngx_queue_head(&ngx_http_holdfast_quiets);
+         q != ngx_queue_sentinel(&ngx_http_holdfast_quiets);
+         q = ngx_queue_next(q))
+    {
+        quiet = ngx_queue_data(q, ngx_http_holdfast_quiet_t, queue);
+
+        if (quiet->waking && (all || !quiet->asked)) {
+            quiet->asked = 0;
+            ngx_http_holdfast_quiet_ask(quiet);
+        }
+    }
+}
+
+
+/* What the keeper said of id: awake, or that the wake came to nothing. */
+
+void
+ngx_http_holdfast_quiet_told(const u_char *id, size_t len, ngx_uint_t awake)
+{
+    ngx_queue_t                *q;
+    ngx_http_holdfast_ctx_t    *ctx;
+    ngx_http_holdfast_quiet_t  *quiet;
+
+    if (ngx_http_holdfast_quiets.next == NULL) {
+        return;
+    }
+
+    for (q = ngx_queue_head(&ngx_http_holdfast_quiets);
+         q != ngx_queue_sentinel(&ngx_http_holdfast_quiets);
+         q = ngx_queue_next(q))
+    {
+        quiet = ngx_queue_data(q, ngx_http_holdfast_quiet_t, queue);
+        ctx = quiet->ctx;
+
+        if (!quiet->waking || ctx->name.id_len != len
+            || ngx_memcmp(ctx->name.id, id, len) != 0)
+        {
+            continue;
+        }
+
+        quiet->waking = 0;
+
+        if (awake) {
+            ngx_http_holdfast_quiet_rouse(quiet, 0);
+        }
+    }
+}
+
+
+/* The sandbox is gone, and with it who was spoken to. */
+
+void
+ngx_http_holdfast_quiet_close(const u_char *id, size_t len)
+{
+    ngx_queue_t                *q;
+    ngx_http_holdfast_ctx_t    *ctx;
+    ngx_http_holdfast_quiet_t  *quiet;
+
+    if (ngx_http_holdfast_quiets.next == NULL) {
+        return;
+    }
+
+    for (q = ngx_queue_head(&ngx_http_holdfast_quiets);
+         q != ngx_queue_sentinel(&ngx_http_holdfast_quiets);
+         q = ngx_queue_next(q))
+    {
+        quiet = ngx_queue_data(q, ngx_http_holdfast_quiet_t, queue);
+        ctx = quiet->ctx;
+
+        if (quiet->peer && ctx->name.id_len == len
+            && ngx_memcmp(ctx->name.id, id, len) == 0)
+        {
+            /* read as an end by nginx, which closes both sides */
+
+            (void) shutdown(quiet->peer->fd, SHUT_RDWR);
+        }
+    }
 }

@@ -10,9 +10,10 @@
  *   parked   | as it says                       | flight and it was idle long
  *   gone     | as it says                       | enough: ok; else busy
  *
- * g' <= g is ignored, and P at a lower g is "stale".  Whether a line applied
- * or not is of no interest to those who wait for it: an answer releases them
- * all, and they look again.
+ * g' <= g changes nothing, and P at a lower g is "stale".  A broadcast comes to
+ * every worker of a table; the first changes it, all let go of what they keep
+ * for the sandbox.  Whether a line applied or not is of no interest to those
+ * who wait for it: an answer releases them all, and they look again.
  */
 
 
@@ -63,11 +64,14 @@ ngx_http_holdfast_route_apply(const struct line *line)
 
     if (e && line->gen > e->generation) {
         ngx_http_holdfast_route_set(e, line);
-        rc = NGX_HTTP_HOLDFAST_APPLIED;
     }
 
     if (e && line->gen == e->generation) {
+
+        /* by this line, here or in another worker of the same table */
+
         ngx_http_holdfast_route_family(e, line);
+        rc = NGX_HTTP_HOLDFAST_APPLIED;
     }
 
     ngx_http_holdfast_table_unlock();

@@ -81,17 +81,76 @@ ngx_http_holdfast_card(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx)
 }
 
 
-/* An EventSource comes back after `retry`, without waking anything. */
+/*
+ * An empty stream, open as long as the sandbox sleeps: its end is the news,
+ * for an EventSource then comes back and finds the app.  Wakes nothing.
+ */
 
 ngx_int_t
-ngx_http_holdfast_stream(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx)
+ngx_http_holdfast_stream(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx,
+    ngx_http_holdfast_route_t *route)
 {
-    ngx_str_t  body;
+    ngx_int_t     rc;
+    ngx_buf_t    *b;
+    ngx_chain_t   out;
 
-    ngx_str_set(&body, "retry: 5000\n: asleep\n\n");
+    b = ngx_calloc_buf(r->pool);
+    if (b == NULL) {
+        return NGX_ERROR;
+    }
 
-    return ngx_http_holdfast_finish(r, ctx, NGX_HTTP_OK, "text/event-stream",
-                                    &body);
+    out.buf = b;
+    out.next = NULL;
+
+    if (!ctx->streaming) {
+        ctx->streaming = 1;
+
+        r->headers_out.status = NGX_HTTP_OK;
+        ngx_str_set(&r->headers_out.content_type, "text/event-stream");
+        r->headers_out.content_type_len = r->headers_out.content_type.len;
+
+        if (ngx_http_holdfast_add_header(r, "Cache-Control", "no-store")
+            != NGX_OK)
+        {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        rc = ngx_http_send_header(r);
+
+        if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+            ngx_http_finalize_request(r, rc);
+            return NGX_DONE;
+        }
+
+        b->pos = (u_char *) "retry: 1000\n: asleep\n\n";
+        b->last = b->pos + sizeof("retry: 1000\n: asleep\n\n") - 1;
+        b->memory = 1;
+        b->flush = 1;
+
+        if (ngx_http_output_filter(r, &out) == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        b = ngx_calloc_buf(r->pool);
+        if (b == NULL) {
+            return NGX_ERROR;
+        }
+
+        out.buf = b;
+    }
+
+    if (route->state == NGX_HTTP_HOLDFAST_PARKED && !ctx->timed_out
+        && ngx_http_holdfast_hold(r, ctx, NGX_HTTP_HOLDFAST_NO_ASK, 0)
+           == NGX_AGAIN)
+    {
+        return NGX_AGAIN;
+    }
+
+    b->last_buf = 1;
+
+    ngx_http_finalize_request(r, ngx_http_output_filter(r, &out));
+
+    return NGX_DONE;
 }
 
 

@@ -3,8 +3,8 @@
  *
  *   engine_drive SETTINGS
  *
- * In:  TAG caps | list | ensure IMAGE | texts IMAGE | create ID IMAGE MEMORY DIR
- *      | start REF | stop REF SECONDS | freeze REF | thaw REF | remove REF
+ * In:  TAG caps | list | ensure IMAGE | texts IMAGE
+ *      | create ID IMAGE MEMORY DIR | start REF | stop REF SECONDS | freeze REF | thaw REF | remove REF
  *      | inspect REF | stats REF | update REF MEMORY
  * Out: TAG ok …, TAG err CODE SENTENCE, and `news EVENT ID REF CODE`.
  *
@@ -200,7 +200,7 @@ input(struct watch *watch, uint32_t events)
 {
     static char   buf[LINE_SIZE];
     static size_t len;
-    char         *nl, *save, *w[WORDS_MAX];
+    char         *nl, *rest, *w[WORDS_MAX];
     ssize_t       got;
     int           n;
 
@@ -215,9 +215,9 @@ input(struct watch *watch, uint32_t events)
     while ((nl = strchr(buf, '\n')) != NULL) {
         *nl = 0;
         n = 0;
-        for (char *p = strtok_r(buf, " ", &save); p != NULL && n < WORDS_MAX;
-             p = strtok_r(NULL, " ", &save))
-            w[n++] = p;
+        rest = buf;
+        while (n < WORDS_MAX && (w[n] = strsep(&rest, " ")) != NULL)
+            n++;
         if (n > 0)
             command(w, n);
         len -= (size_t)(nl + 1 - buf);

@@ -189,8 +189,7 @@ class Api:
         if keeper:
             self.keeper = Keeper(f"{self.dir}/run/ops.sock")
         settings = {"data_dir": f"{self.dir}/data", "run_dir":
-                    f"{self.dir}/run", "api_workers": 2,
-                    "node_name": "here", **settings}
+                    f"{self.dir}/run", "api_workers": 2, **settings}
         self.conf = f"{self.dir}/holdfast.conf"
         with open(self.conf, "w") as f:
             os.fchmod(f.fileno(), 0o600)
@@ -256,6 +255,7 @@ class Api:
             c.executescript(schema())
             c.execute(f"PRAGMA user_version={version()}")
             c.execute("INSERT INTO meta VALUES('epoch',1)")
+            c.execute("INSERT INTO meta VALUES('node_name','here')")
         c.close()
 
     def sql(self, text, *args, path=None):

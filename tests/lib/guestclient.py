@@ -133,6 +133,7 @@ class Keeper:
         while True:
             kind, body = self.frame()
             if kind == BOOTED:
+                self.status = None      # one with the services follows
                 return None if body[0] else body[1:].decode()
 
     def watch(self, ms):

@@ -242,12 +242,25 @@ class Keeper:
             self.say(self.answer(id, port))
 
     def request(self, line):
-        """P or I to one worker: `line` with %d for the sequence number."""
+        """P or I to one worker: `line` with %d for the sequence number.
+        Said again to another if that one's link goes, as at a reload."""
         with self.lock:
             self.seq += 1
             seq = self.seq
-            self._send(self.links[0], line % seq)
-        return until(lambda: self.replies.get(seq))
+
+        def reply():
+            with self.lock:
+                if seq not in self.replies and link not in self.links:
+                    return True
+                return self.replies.get(seq)
+
+        while seq not in self.replies:
+            until(lambda: self.links)
+            with self.lock:
+                link = self.links[0]
+                self._send(link, line % seq)
+            until(reply)
+        return self.replies[seq]
 
     def park(self, id, min_idle_ms=0, gen=None):
         k = self.known[id]
@@ -344,6 +357,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_any(self):
         app = self.server.app
         body = self._body()
+        self.count = getattr(self, "count", 0) + 1
+        if app.close and self.count > 1:
+            # as if it had been closed a moment before: a kept connection
+            self.close_connection = True
+            app.cut += 1
+            return
         seen = {"method": self.command, "path": self.path,
                 "headers": dict(self.headers.items()),
                 "length": len(body), "name": app.name,
@@ -361,6 +380,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.flush()
             self.close_connection = True
             return
+        if self.path.startswith("/events"):
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.end_headers()
+            self.wfile.write(b"data: 1\n\n")
+            self.wfile.flush()
+            app.gate.wait(30)
+            self.wfile.write(b"data: 2\n\n")
+            self.wfile.flush()
+            app.end.wait(30)
+            self.close_connection = True
+            return
         if self.path.startswith("/slow"):
             app.gate.wait(30)
         data = json.dumps(seen).encode()
@@ -369,15 +400,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         for name, value in app.headers:
             self.send_header(name, value)
-        if app.close:
-            self.send_header("Connection", "keep-alive")
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(data)
-        if app.close:
-            # what Node does after 5 s, at once and without a word
-            self.wfile.flush()
-            self.close_connection = True
 
     def _body(self):
         if "chunked" in (self.headers.get("Transfer-Encoding") or ""):
@@ -416,7 +441,8 @@ class App(socketserver.ThreadingMixIn, http.server.HTTPServer):
         self.app = self
         self.name, self.seen, self.headers = name, [], []
         self.close, self.lock = False, threading.Lock()
-        self.gate = threading.Event()
+        self.conns, self.cut = set(), 0
+        self.gate, self.end = threading.Event(), threading.Event()
         socketserver.BaseServer.__init__(self, None, _Handler)
         if port is None:
             self.socket = space.socket(socket.AF_UNIX)
@@ -434,14 +460,25 @@ class App(socketserver.ThreadingMixIn, http.server.HTTPServer):
         s, addr = self.socket.accept()
         if isinstance(addr, (bytes, str)):
             addr = ("unix", 0)
+        self.conns.add(s)
         return s, addr
+
+    def shutdown_request(self, request):
+        self.conns.discard(request)
+        super().shutdown_request(request)
 
     def handle_error(self, request, client_address):
         pass
 
     def stop(self):
+        """As if killed."""
         self.shutdown()
         self.server_close()
+        for s in list(self.conns):
+            try:
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
 
 
 class Api:

@@ -15,7 +15,7 @@ class Hold(GateCase):
     options = {"hold_limit": "50 120", "hold_max": "6s"}
 
     def setUp(self):
-        self.k.auto = True
+        self.k.auto, self.k.mute = True, False
 
     def test_unknown_is_404_without_a_wake(self):
         status, headers, body = self.preview("nobody")
@@ -194,7 +194,7 @@ class Hold(GateCase):
             self.k.start()
         self.assertEqual({c.result()[0] for c in calls}, {200})
         self.assertEqual(len(app.seen), 20)
-        until(lambda: len(self.k.links) == 2)
+        until(lambda: len(self.k.links) == self.workers)
         # a table without a link may have missed something: asked once more
         asked = len(self.k.asked("h17"))
         self.assertEqual(self.preview("h17")[0], 200)
@@ -221,12 +221,15 @@ class Hold(GateCase):
     def test_kept_connection_that_was_closed(self):
         app = self.box("h21", state="awake")
         app.close = True
-        for i in range(30):
+        for i in range(20):
             self.assertEqual(self.preview("h21", "/%d" % i)[0], 200)
+        self.assertGreater(app.cut, 5)
+        cut = app.cut
         for i in range(10):
             self.assertEqual(self.n.call("POST", "/p%d" % i, body=b"x",
                                          host="3000-h21.localhost",
                                          port=self.n.port)[0], 200)
+        self.assertEqual(app.cut, cut)
         paths = [x["path"] for x in app.seen]
         self.assertEqual(len(paths), len(set(paths)))
 
@@ -236,6 +239,42 @@ class Hold(GateCase):
             self.preview("h22", "/%d" % i)
         self.assertEqual(self.preview("h22", "/cut")[0], 502)
         self.assertEqual([x["path"] for x in app.seen].count("/cut"), 1)
+
+
+class Many(GateCase):
+    """More asks than the link's buffer takes, and a reload meanwhile."""
+
+    workers = 1
+
+    def test_outage_with_many_ids(self):
+        self.k.stop()
+        try:
+            # 1,500 lines of 60 bytes are 90 KiB
+            ids = ["m" + "x" * 34 + "%04d" % i for i in range(1500)]
+            socks = [raw(self.n.port, "GET / HTTP/1.1\r\nHost: 3000-%s.local"
+                         "host\r\nConnection: close\r\n\r\n" % i, read=False)
+                     for i in ids]
+            until(lambda: self.n.status()["holding"] == 1500, 30)
+        finally:
+            self.k.start()
+        for s in socks:
+            self.assertIn(b" 404 ", s.recv(4096).splitlines()[0])
+            s.close()
+        self.assertEqual(len(self.k.hellos), 2)
+
+    def test_reload_while_held(self):
+        app = self.box("r1")
+        self.k.auto = False
+        call = Later(self.preview, "r1", "/held")
+        until(lambda: self.k.asked("r1", "wake"))
+        hellos = len(self.k.hellos)
+        self.n.reload()
+        until(lambda: len(self.k.hellos) > hellos)
+        self.k.auto = True
+        self.k.wake("r1", 3000)
+        self.assertEqual(call.result()[0], 200)
+        self.assertEqual([x["path"] for x in app.seen], ["/held"])
+        until(lambda: len(self.n.worker_pids()) == 1)
 
 
 class Bodies(GateCase):

@@ -9,6 +9,7 @@ import base64
 import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from docker import Docker, engine_socket  # noqa: E402
 from guestclient import Http, Keeper  # noqa: E402
 
 LIMIT = 300
+BASE = True
 ROOT = os.path.abspath(os.path.join(HERE, "..", ".."))
 GUEST = f"{ROOT}/build/guest"
 PROBE = f"{ROOT}/build/tests/probe"
@@ -84,7 +86,7 @@ class UnshareBox:
         return self.process.wait(timeout)
 
     def close(self):
-        self.process.kill()
+        os.kill(self.pid, signal.SIGKILL)   # its pid namespace goes with it
         self.process.wait()
         shutil.rmtree(self.home, ignore_errors=True)
 
@@ -94,7 +96,7 @@ class ContainerBox:
 
     number = 0
 
-    def __init__(self, image, home=True, pids=128):
+    def __init__(self, image, home=True, pids=256):
         ContainerBox.number += 1
         self.docker = Docker(engine_socket())
         self.dir = tempfile.mkdtemp(prefix="hf-guest-")
@@ -120,6 +122,10 @@ class ContainerBox:
             self.close()
             raise
         self.pid = self.docker.inspect(self.id)["State"]["Pid"]
+        # The net role does this; Docker without IPv6 does not.
+        subprocess.check_call(
+            ["nsenter", "-t", str(self.pid), "-n", "sh", "-c",
+             "echo 0 > /proc/sys/net/ipv6/conf/lo/disable_ipv6"])
 
     def spec(self, image, pids):
         def mount(source, target, ro=True):
@@ -533,7 +539,7 @@ class Execs:
         r = self.exec([self.box.probe, "flood", "300000000"], max_output=65536)
         self.assertTrue(r["truncated"])
         self.assertEqual(65536, len(r["stdout"]))
-        self.assertLess(rss_kb(self.box.pid), before + 64)
+        self.assertLess(rss_kb(self.box.pid), before + 256)
 
     def test_fifty_at_once(self):
         answers = []
@@ -571,8 +577,10 @@ class Execs:
 
     def test_flat_over_two_thousand(self):
         h = self.http()
+        self.k.watch(1)         # opens the netlink socket
         for _ in range(200):
             h.exec(["true"])
+
         def fds():
             return len(os.listdir(f"/proc/{self.box.pid}/fd"))
         rss, nfds, times = rss_kb(self.box.pid), fds(), []
@@ -641,6 +649,8 @@ class Execs:
         with self.assertRaises(ConnectionError):
             while True:
                 other.frame()
+        other.close()
+        self.k.close()
         type(self).k = Keeper(self.box.pid)
         self.k.wait(lambda s: True)
         self.assertEqual(0, self.exec(["true"])["exit_code"])
@@ -710,7 +720,7 @@ class Small(Execs, Frame):
     def test_no_process_left(self):
         h = self.http()
         h.request(V1, {"cmd": [self.box.probe, "bomb"]})
-        until(lambda: len(self.others()) > 120)
+        until(lambda: len(self.others()) > 240)
         e = self.refused(503, "queue_full", {"cmd": ["true"]})
         self.assertTrue(e["retryable"])
         h.close()
@@ -843,10 +853,11 @@ class Single(unittest.TestCase):
         self.assertIsNone(k.boot(uid=UID, gid=UID, services=[
             {"name": "loud", "cmd": [
                 "sh", "-c", "/probe flood 9000000; sleep 0.5; echo >&2 x; "
-                "echo again > /dev/stdout; exec sleep 60"]}]))
+                "echo again >> /dev/stdout; exec sleep 60"]}]))
         k.watch(10000)
+
         def small():
-            return os.path.exists(f"{b.logs}/loud.log.1") and \
+            return os.path.getsize(f"{b.logs}/loud.log.1") > 0 and \
                 os.path.getsize(f"{b.logs}/loud.log") < 100
         until(small)
         self.assertEqual(4 << 20, os.path.getsize(f"{b.logs}/loud.log.1"))
@@ -895,7 +906,7 @@ class Single(unittest.TestCase):
         how(b, k)
         self.assertEqual(0, b.ended())
         self.assertLess(time.monotonic() - began, 3)
-        self.assertEqual("bye\n", b.log("soft"))
+        self.assertIn("bye\n", b.log("soft"))
 
     def test_stop_frame(self):
         self.stop(lambda b, k: k.stop(5000))

@@ -2,13 +2,23 @@
 
 import threading
 import time
+import unittest
 
 from case import Case, until
 
 LIMIT = 300
 
 
-class Idle(Case):
+class Sleeping(Case):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        if not cls.s.api("GET", "/v1/info").json["features"]["idle"]:
+            super().tearDownClass()
+            raise unittest.SkipTest("/v1/info has idle: false, not yet there")
+
+
+class Idle(Sleeping):
     seconds = 110
     settings = {"idle_s": 10, "freeze_s": 0}
 
@@ -79,7 +89,7 @@ class Idle(Case):
         self.status(200, s.preview(quiet))
 
 
-class Freeze(Case):
+class Freeze(Sleeping):
     seconds = 90
     settings = {"idle_s": 600, "freeze_s": 2}
 

@@ -5,6 +5,7 @@ process and network namespaces of its own: nothing of it can be left behind.
 Only apt runs on the host's network.
 """
 
+import glob
 import os
 import re
 import shutil
@@ -101,8 +102,24 @@ say gone
 """
 
 
+SYSCTLS = ("fs.inotify.max_user_instances", "fs.inotify.max_user_watches",
+           "fs.epoll.max_user_watches")
+
+
 class Install(unittest.TestCase):
+    def put_back(self):
+        """The one thing that namespaces do not keep apart."""
+        for line in self.sysctls:
+            subprocess.run(["sysctl", "-q", "-w", line], check=True)
+        for controller in glob.glob("/sys/fs/cgroup/*/holdfast"):
+            for folder, _, _ in os.walk(controller, topdown=False):
+                os.rmdir(folder)
+
     def setUp(self):
+        self.sysctls = [line.replace(" ", "") for line in
+                        subprocess.check_output(
+                            ["sysctl", *SYSCTLS], text=True).splitlines()]
+        self.addCleanup(self.put_back)
         self.root = tempfile.mkdtemp(prefix="holdfast-bare-", dir="/var/tmp")
         os.chmod(self.root, 0o755)
         self.addCleanup(shutil.rmtree, self.root, ignore_errors=True)
@@ -140,3 +157,6 @@ class Install(unittest.TestCase):
         seconds = int(re.search(r"^@@ again (\d+)", out, re.M).group(1))
         self.assertLess(seconds, 30)
         self.assertIn("@@ gone", out)
+        after = subprocess.check_output(["sysctl", *SYSCTLS], text=True)
+        self.assertEqual(self.sysctls,
+                         after.replace(" ", "").splitlines())

@@ -50,11 +50,12 @@ class Isolation(Case):
 
     def test_the_way_out(self):
         self.assertEqual("open", self.connect(self.one, self.out.public, 80))
-        self.assertEqual("outside\n", self.s.sh(
-            self.one, "wget -q -O - http://some.name.test/"))
-        self.assertEqual("open", self.connect(self.one, self.out.public, 443))
-        self.assertEqual("outside\n", self.s.sh(
-            self.one, "wget -q -O - https://some.name.test/"))
+        # busybox' wget looks no names up, its nslookup does.
+        self.assertIn(self.out.public, self.s.sh(
+            self.one, "nslookup some.name.test").split("some.name.test")[1])
+        for scheme in ("http", "https"):
+            self.assertEqual("outside\n", self.s.sh(
+                self.one, f"wget -q -O - {scheme}://{self.out.public}/"))
 
     def test_own_loopback(self):
         self.assertEqual("open", self.connect(self.one, "127.0.0.1", 3000))
@@ -179,7 +180,8 @@ class Isolation(Case):
 
     def test_fork_bomb(self):
         box = self.s.create(pids=64)
-        r = self.s.exec(box, "f() { f | f & }; f; while :; do :; done",
+        r = self.s.exec(box, "(f() { f | f & }; f) 2>/dev/null &"
+                             " while :; do :; done",
                         timeout_ms=3000)
         self.assertTrue(r["timed_out"])
         until("the sandbox can fork again", lambda: self.s.exec(
@@ -212,5 +214,6 @@ class Isolation(Case):
         self.assertEqual("private", host["IpcMode"])
         self.assertEqual(2 * host["Memory"], host["MemorySwap"])
         self.assertEqual(["NONE"], config["Healthcheck"]["Test"])
-        self.assertIn(config["Env"], (None, []))
+        image = self.s.docker.call("GET", f"/images/{d['Image']}/json")
+        self.assertEqual(image["Config"]["Env"], config["Env"])
         self.assertFalse(host["Binds"])

@@ -215,6 +215,9 @@ static void test_strings(void)
     render_string(&b, "\xed\xa0\x80", 3);       /* a surrogate */
     CHECK_STR(b.data, "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"");
     buf_reset(&b);
+    render_string(&b, "\xe0\x80\x80", 3);       /* overlong */
+    CHECK_STR(b.data, "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"");
+    buf_reset(&b);
     render_number(&b, INT64_MIN);
     CHECK_STR(b.data, "-9223372036854775808");
     buf_fini(&b);
