@@ -374,7 +374,7 @@ cat <<END
 
   A first sandbox, and its page:
     curl -s http://$api/v1/sandboxes -H 'Content-Type: application/json' \\
-      -d '{"id":"hello","services":[{"name":"web","port":3000,
+      -d '{"id":"hello","ports":[3000],"services":[{"name":"web","port":3000,
            "cmd":["python3","-m","http.server","3000"]}]}'
     curl -s http://s-hello-3000.preview.$domain:${preview##*:}/
 END

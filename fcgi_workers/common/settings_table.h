@@ -164,6 +164,12 @@ SET_NUM(op_hold_max_s, 300, 1, 3600,
     "An operation that takes longer is answered with 202.")
 SET_NUM(hold_max_s, 60, 1, 3600,
     "A preview request is held so long at most.")
+SET_NUM(warming_after_ms, 1500, 0, 60000,
+    "A visitor's browser that waits longer gets a page that turns into the "
+    "app.")
+SET_NUM(quiet_s, 60, 5, 86400,
+    "An open WebSocket or event stream that carries nothing but heartbeats for "
+    "so long does not keep its sandbox awake.")
 SET_NUM(hold_max_per_sandbox, 1000, 1, 100000,
     "Requests held for one sandbox.")
 SET_NUM(hold_max_total, 10000, 1, 1000000,

@@ -24,6 +24,7 @@
 #include "store.h"
 
 #define WATCH_MS 5000
+#define FIRST_REPORT_MS 500     /* by then a guest has begun its services */
 
 enum verdict { WAIT, ANSWER, RENEW };
 
@@ -103,6 +104,10 @@ static bool port_declared(const struct sandbox *sb, uint16_t port)
         if (sb->ports[i] == port)
             return true;
     }
+    for (i = 0; i < sb->nservice_ports; i++) {
+        if (sb->service_ports[i] == port)
+            return true;
+    }
     return false;
 }
 
@@ -117,7 +122,8 @@ static int64_t port_may_open(const struct sandbox *sb, uint16_t port)
     if (!sb->live->has_status)
         return PORT_WAIT_MS - age;      /* its first report is to come */
     if (port_was_open(sb, port)
-        || (port_declared(sb, port) && services_coming(sb)))
+        || (port_declared(sb, port)
+            && (age < FIRST_REPORT_MS || services_coming(sb))))
         return PORT_WAIT_MS - age;
     return 0;
 }
