@@ -116,6 +116,14 @@ stop() {
     [ ! -d /run/systemd/system ] || systemctl daemon-reload
 }
 
+# An engine that has ended leaves its data root mounted on itself.
+unmount_below() {   # unmount_below DIR: at it, too; deepest first
+    awk -v d="$1" '$5 == d || index($5, d "/") == 1 { print $5 }' \
+        /proc/self/mountinfo | sort -r | while read -r dir; do
+            umount "$dir" || umount -l "$dir"
+        done
+}
+
 remove_network() {
     local name
     for name in $(nft list tables 2>/dev/null |
@@ -138,6 +146,8 @@ if [ "$(setting run_docker off)" = on ]; then
     find /sys/fs/cgroup -depth -type d \
         \( -name "holdfast$stack" -o -path "*/holdfast$stack/*" \) \
         -exec rmdir {} + 2>/dev/null || true
+    unmount_below "$docker_data_dir"
+    unmount_below "$run_dir"
     [ "$images" = no ] || rm -rf --one-file-system "$docker_data_dir"
 else
     stop

@@ -120,6 +120,9 @@ SET_NUM(pull_stall_s, 180, 5, 3600,
     "An image pull that moves nothing for so long has failed.")
 SET_NUM(start_timeout_s, 60, 1, 3600,
     "A start that takes longer has failed.")
+SET_NUM(port_wait_s, 30, 0, 600,
+    "After a start, a visit waits so long for a port that was declared or was "
+    "open before.")
 SET_NUM(stop_timeout_s, 10, 0, 600,
     "Time between SIGTERM and SIGKILL when a sandbox is stopped.")
 SET_STR(ca_bundle, "", SET_FORM_FILE,

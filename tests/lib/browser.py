@@ -28,7 +28,7 @@ FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
 
 
 class Browser:
-    def __init__(self):
+    def __init__(self, *flags):
         self.profile = tempfile.mkdtemp(prefix="holdfast-chromium-")
         down, self.out = os.pipe()
         self.inp, up = os.pipe()
@@ -36,7 +36,7 @@ class Browser:
         # shell puts the pipe there, whatever its ends are called here.
         self.process = subprocess.Popen(
             ["/bin/sh", "-c", 'exec "$@" 3<&%d 4>&%d' % (down, up), "sh",
-             PROGRAM, *FLAGS, f"--user-data-dir={self.profile}",
+             PROGRAM, *FLAGS, *flags, f"--user-data-dir={self.profile}",
              "about:blank"],
             pass_fds=(down, up), stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
