@@ -73,13 +73,16 @@ docker_answers() {
 }
 
 # The engine's API and not the docker command: it may be another one's.
-engine() { curl -s --max-time 60 --unix-socket "$socket" -X "$1" "http://engine$2"; }
+engine() {   # engine METHOD PATH
+    curl -s --max-time 60 --unix-socket "$socket" -X "$1" "http://engine$2"
+}
 
 remove_containers() {
     local filter id
     docker_answers || { say "no engine at $socket: containers stay"; return; }
     filter=$(printf '{"label":["holdfast.managed","holdfast.stack=%s"]}' \
-        "$stack" | sed 's/"/%22/g; s/{/%7B/g; s/}/%7D/g; s/\[/%5B/g; s/\]/%5D/g')
+        "$stack" |
+        sed 's/"/%22/g; s/{/%7B/g; s/}/%7D/g; s/\[/%5B/g; s/\]/%5D/g')
     for id in $(engine GET "/containers/json?all=1&filters=$filter" |
         grep -o '"Id":"[0-9a-f]\{64\}"' | cut -d'"' -f4); do
         engine DELETE "/containers/$id?force=1&v=1" >/dev/null

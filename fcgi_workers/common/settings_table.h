@@ -179,8 +179,8 @@ SET_NUM(hold_max_total, 10000, 1, 1000000,
     "Requests held per nginx worker.")
 SET_NUM(exec_timeout_s, 3600, 1, 86400,
     "Longest exec.")
-SET_NUM(exec_output_kb, 1024, 1, 65536,
-    "Output of an exec kept per stream, if it names no less.")
+SET_NUM(exec_output_kb, 1024, 1, 16384,
+    "Output of an exec kept per stream, unless it asks for another size.")
 SET_SIZE(table_size, "16M", 1, 4096,
     "Shared memory of the gate's route table.")
 

@@ -131,6 +131,10 @@ class Page:
         if answer.get("errorText"):
             raise AssertionError(f"{url}: {answer['errorText']}")
 
+    def front(self):
+        """Makes it the tab that is seen; the others are hidden."""
+        self.call("Page.bringToFront")
+
     def js(self, expression):
         """The value of an expression; None while a page is being loaded."""
         try:
@@ -145,12 +149,15 @@ class Page:
         return answer["result"].get("value")
 
     def console(self):
-        """What the page has said, for whoever looks into a failure."""
+        """What the page has said since it was loaded."""
+        self.js("0")                # reads what has come
         told = []
         for session, method, p in self.browser.events:
             if session != self.session:
                 continue
-            if method == "Runtime.consoleAPICalled":
+            if method == "Runtime.executionContextsCleared":
+                told = []
+            elif method == "Runtime.consoleAPICalled":
                 told.append(" ".join(str(a.get("value", a.get("description")))
                                      for a in p["args"]))
             elif method == "Runtime.exceptionThrown":

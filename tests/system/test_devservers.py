@@ -119,6 +119,8 @@ class Browsed(Case):
 class DevServers(Browsed):
     def hot(self, page, box, file, word):
         """A changed file changes the page, which is not loaded anew."""
+        until("its dev client is connected", lambda: re.search(
+            r"\[(vite|HMR)\] connected", page.console()))
         page.js("window.mark = 'same page'")
         self.says(box, file, word)
         self.shows(page, word, 20)
@@ -145,7 +147,8 @@ class DevServers(Browsed):
         page = self.open(host)
         self.shows(page, "second")
         self.hot(page, box, "word.js", "third")
-        self.shows(left, "third", 20)           # it has come back by itself
+        left.front()                            # and comes back by itself
+        self.shows(left, "third", 20)
         self.hot(left, box, "word.js", "fourth")
 
         # A start that takes long shows the page that becomes the app.
@@ -171,10 +174,9 @@ class DevServers(Browsed):
         self.assertIn("/@vite/client", a.text)
 
     def test_next(self):
-        box, host = self.dev("next", 3000, memory_mb=2048)
+        box, host = self.dev("next", 3000, "public", memory_mb=2048)
         page = self.open(host)
         self.shows(page, "first")
-        print(page.console())
         until("hydrated", lambda: page.js(
             "document.getElementById('word').className") == "hydrated")
         self.hot(page, box, "app/word.js", "second")
@@ -183,6 +185,7 @@ class DevServers(Browsed):
         new = self.open(host)
         self.shows(new, "second")
         self.hot(new, box, "app/word.js", "third")
+        page.front()
         self.shows(page, "third")
 
 
