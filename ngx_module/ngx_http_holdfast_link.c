@@ -415,6 +415,11 @@ ngx_http_holdfast_link_line(const struct line *line)
                                           line->id.len);
         }
 
+        if (line->state <= LINE_ASLEEP && line->policy.is_private) {
+            ngx_http_holdfast_quiet_private((u_char *) line->id.p,
+                                            line->id.len);
+        }
+
         ngx_http_holdfast_quiet_told((u_char *) line->id.p, line->id.len,
                                      line->state == LINE_AWAKE);
 
@@ -444,6 +449,15 @@ ngx_http_holdfast_link_line(const struct line *line)
 
     case 'O':
         ngx_http_holdfast_op_answered(line);
+        return NGX_OK;
+
+    case 'T':
+        ngx_http_holdfast_share_answered(line);
+        return NGX_OK;
+
+    case 'S':
+        ngx_http_holdfast_route_epoch(line);
+        ngx_http_holdfast_quiet_revoked((u_char *) line->id.p, line->id.len);
         return NGX_OK;
 
     default:

@@ -102,6 +102,13 @@ static ngx_command_t  ngx_http_holdfast_commands[] = {
       0,
       NULL },
 
+    { ngx_string("holdfast_ticket_keys"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_holdfast_ticket_keys,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("holdfast_origins"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
       ngx_http_holdfast_list,

@@ -129,6 +129,17 @@ ngx_http_holdfast_quiet_begin(ngx_http_request_t *r,
 
     hmcf = ngx_http_get_module_main_conf(r, ngx_http_holdfast_module);
 
+    if (ctx->mode == NGX_HTTP_HOLDFAST_PREVIEW
+        && (ctx->entry->flags & NGX_HTTP_HOLDFAST_PRIVATE)
+        && (ctx->ticket.kind == 0
+            || (ctx->ticket.share[0]
+                && ctx->entry->share_epoch != ctx->share_epoch)))
+    {
+        /* it was closed to this caller while this came to be */
+
+        return NGX_ERROR;
+    }
+
     quiet = ngx_pcalloc(r->pool, sizeof(ngx_http_holdfast_quiet_t));
     if (quiet == NULL) {
         return NGX_ERROR;
@@ -453,6 +464,68 @@ ngx_http_holdfast_quiet_close(const u_char *id, size_t len)
         {
             /* read as an end by nginx, which closes both sides */
 
+            (void) shutdown(quiet->peer->fd, SHUT_RDWR);
+        }
+    }
+}
+
+
+/*
+ * A share of the sandbox was revoked: who came in by any share has to come in
+ * again, and is then asked about.
+ */
+
+void
+ngx_http_holdfast_quiet_revoked(const u_char *id, size_t len)
+{
+    ngx_queue_t                *q;
+    ngx_http_holdfast_ctx_t    *ctx;
+    ngx_http_holdfast_quiet_t  *quiet;
+
+    if (ngx_http_holdfast_quiets.next == NULL) {
+        return;
+    }
+
+    for (q = ngx_queue_head(&ngx_http_holdfast_quiets);
+         q != ngx_queue_sentinel(&ngx_http_holdfast_quiets);
+         q = ngx_queue_next(q))
+    {
+        quiet = ngx_queue_data(q, ngx_http_holdfast_quiet_t, queue);
+        ctx = quiet->ctx;
+
+        if (quiet->peer && ctx->ticket.share[0] && ctx->name.id_len == len
+            && ngx_memcmp(ctx->name.id, id, len) == 0)
+        {
+            (void) shutdown(quiet->peer->fd, SHUT_RDWR);
+        }
+    }
+}
+
+
+/* The sandbox is private: who came in while it was not has to come in again. */
+
+void
+ngx_http_holdfast_quiet_private(const u_char *id, size_t len)
+{
+    ngx_queue_t                *q;
+    ngx_http_holdfast_ctx_t    *ctx;
+    ngx_http_holdfast_quiet_t  *quiet;
+
+    if (ngx_http_holdfast_quiets.next == NULL) {
+        return;
+    }
+
+    for (q = ngx_queue_head(&ngx_http_holdfast_quiets);
+         q != ngx_queue_sentinel(&ngx_http_holdfast_quiets);
+         q = ngx_queue_next(q))
+    {
+        quiet = ngx_queue_data(q, ngx_http_holdfast_quiet_t, queue);
+        ctx = quiet->ctx;
+
+        if (quiet->peer && ctx->mode == NGX_HTTP_HOLDFAST_PREVIEW
+            && ctx->ticket.kind == 0 && ctx->name.id_len == len
+            && ngx_memcmp(ctx->name.id, id, len) == 0)
+        {
             (void) shutdown(quiet->peer->fd, SHUT_RDWR);
         }
     }

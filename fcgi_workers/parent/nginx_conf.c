@@ -15,6 +15,7 @@
 
 #include "../common/buf.h"
 #include "../common/files.h"
+#include "../common/ticket_keys.h"
 #include "tokens_file.h"
 
 #define CONF_PIECES   "lua-free-config"
@@ -112,6 +113,9 @@ conf_http(const struct conf *c, struct buf *b)
         buf_printf(b, "holdfast_tokens  %s/tokens;\n", c->dir);
     else
         buf_str(b, "holdfast_tokens  off;\n");
+    buf_str(b, "# What signs tickets of private previews: data_dir.\n");
+    buf_printf(b, "holdfast_ticket_keys %s/" TICKET_KEYS_FILE ";\n",
+        s->data_dir);
     conf_list(b, "holdfast_origins", s->api_origins);
     conf_list(b, "holdfast_hosts  ", s->api_hosts);
     buf_printf(b, "holdfast_rate    %lld;\n\n", (long long)s->rate_per_s);
