@@ -342,8 +342,7 @@ void ngx_http_holdfast_quiet_ask_again(ngx_uint_t all);
 void ngx_http_holdfast_quiet_told(const u_char *id, size_t len,
     ngx_uint_t awake);
 void ngx_http_holdfast_quiet_close(const u_char *id, size_t len);
-void ngx_http_holdfast_quiet_revoked(const u_char *id, size_t len);
-void ngx_http_holdfast_quiet_private(const u_char *id, size_t len);
+void ngx_http_holdfast_quiet_closed(const u_char *id, size_t len);
 
 /* _status */
 ngx_int_t ngx_http_holdfast_add_variables(ngx_conf_t *cf);

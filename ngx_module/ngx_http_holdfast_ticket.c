@@ -47,6 +47,7 @@ typedef struct {
 } ngx_http_holdfast_denial_t;
 
 
+static ngx_uint_t ngx_http_holdfast_mentions(ngx_str_t *s);
 static ngx_int_t ngx_http_holdfast_take_query(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx);
 static ngx_int_t ngx_http_holdfast_take_cookies(ngx_http_request_t *r,
@@ -203,6 +204,17 @@ ngx_http_holdfast_ticket_take(ngx_http_request_t *r,
 }
 
 
+static ngx_uint_t
+ngx_http_holdfast_mentions(ngx_str_t *s)
+{
+    return s->len >= sizeof(NGX_HTTP_HOLDFAST_NAME)
+           && ngx_strlcasestrn(s->data, s->data + s->len,
+                               (u_char *) NGX_HTTP_HOLDFAST_NAME,
+                               sizeof(NGX_HTTP_HOLDFAST_NAME) - 2)
+              != NULL;
+}
+
+
 static ngx_int_t
 ngx_http_holdfast_take_query(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx)
@@ -211,11 +223,7 @@ ngx_http_holdfast_take_query(ngx_http_request_t *r,
     u_char               *p, *out, *args;
     struct ticket_found   found;
 
-    if (ngx_strlcasestrn(r->args.data, r->args.data + r->args.len,
-                         (u_char *) NGX_HTTP_HOLDFAST_NAME,
-                         sizeof(NGX_HTTP_HOLDFAST_NAME) - 2)
-        == NULL)
-    {
+    if (!ngx_http_holdfast_mentions(&r->args)) {
         return NGX_OK;
     }
 
@@ -293,12 +301,7 @@ ngx_http_holdfast_take_cookies(ngx_http_request_t *r,
 
     ctx->cookie = all;
 
-    if (all.len == 0
-        || ngx_strlcasestrn(all.data, all.data + all.len,
-                            (u_char *) NGX_HTTP_HOLDFAST_NAME,
-                            sizeof(NGX_HTTP_HOLDFAST_NAME) - 2)
-           == NULL)
-    {
+    if (!ngx_http_holdfast_mentions(&all)) {
         return NGX_OK;
     }
 
