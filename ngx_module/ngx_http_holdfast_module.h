@@ -55,7 +55,7 @@
 /* tickets of one request that are looked at: the header, then cookies */
 #define NGX_HTTP_HOLDFAST_TICKETS   6
 
-/* connects that may be refused before a request gives up */
+/* connects of one generation that may be refused before a request gives up */
 #define NGX_HTTP_HOLDFAST_ATTEMPTS  3
 
 
@@ -119,6 +119,7 @@ typedef struct {
     ngx_int_t                    spares;        /* per worker */
     ngx_flag_t                   tokens_set;
     ngx_flag_t                   keys_set;
+    ngx_flag_t                   secure_cookie; /* also without TLS here */
 } ngx_http_holdfast_main_conf_t;
 
 

@@ -789,12 +789,22 @@ ngx_http_holdfast_redirect(ngx_http_request_t *r,
 }
 
 
+/* TLS may end in front of us: then the settings say so. */
+
 static ngx_uint_t
 ngx_http_holdfast_is_tls(ngx_http_request_t *r)
 {
+    ngx_http_holdfast_main_conf_t  *hmcf;
+
+    hmcf = ngx_http_get_module_main_conf(r, ngx_http_holdfast_module);
+
 #if (NGX_HTTP_SSL)
-    return r->connection->ssl ? 1 : 0;
-#else
-    return 0;
+
+    if (r->connection->ssl) {
+        return 1;
+    }
+
 #endif
+
+    return hmcf->secure_cookie ? 1 : 0;
 }
