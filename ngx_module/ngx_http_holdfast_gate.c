@@ -289,6 +289,10 @@ ngx_http_holdfast_parse_preview(ngx_http_request_t *r,
                    &hmcf->domain, &hmcf->domain);
     }
 
+    if (ngx_http_holdfast_ticket_take(r, ctx) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
     ctx->family = DOOR_INET;
 
     if (r->uri.len >= 11

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "ops.h"
+#include "shares.h"
 #include "store.h"
 
 /* ---- reading arguments --------------------------------------------------- */
@@ -186,6 +187,10 @@ int request_run(struct request *r, struct err *e)
     case OP_PATCH:
     case OP_ENV:
         return change_request(r, e);
+    case OP_SHARE:
+    case OP_UNSHARE:
+    case OP_TICKET:
+        return share_request(r, e);
     case OP_ANSWER:
         return request_answer(r, e);
     default:
