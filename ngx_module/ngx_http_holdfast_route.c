@@ -107,7 +107,7 @@ ngx_http_holdfast_route_set(ngx_http_holdfast_entry_t *e,
                | (p->declared_only ? NGX_HTTP_HOLDFAST_DECLARED : 0);
     e->wakes = (uint8_t) p->wakes;
     e->tenant = p->tenant;
-    e->freeze_s = p->freeze_s;
+    e->next_s = p->freeze_s;
     e->share_epoch = p->share_epoch;
 
     e->nports = ngx_min(p->nports, LINE_PORTS_MAX);

@@ -17,6 +17,7 @@
 #include "../common/msg.h"
 #include "live.h"
 #include "ops.h"
+#include "reaper.h"
 
 #define GENERATION_SANE (1ULL << 60)
 
@@ -61,7 +62,7 @@ void link_describe(const struct sandbox *sb, struct line *line, char type)
     p->declared_only = sb->declared_only;
     p->tenant = sb->tenant->tag;
     p->host_mode = str(sb->host_mode);
-    p->freeze_s = (uint32_t) sb->freeze_s;
+    p->freeze_s = (uint32_t) reaper_next_s(sb);
     p->share_epoch = (uint32_t) sb->share_epoch;
     p->nports = sb->nports;
     memcpy(p->ports, sb->ports, sizeof(p->ports));

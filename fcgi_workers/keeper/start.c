@@ -103,6 +103,7 @@ void live_drop(struct sandbox *sb)
     loop_timer_clear(sb->k->loop, &live->deadline);
     loop_timer_clear(sb->k->loop, &live->retry);
     loop_timer_clear(sb->k->loop, &live->ports);
+    loop_timer_clear(sb->k->loop, &live->freeze);
     if (live->netns >= 0)
         close(live->netns);
     live_free_texts(live);
@@ -506,6 +507,8 @@ static void start_door(struct sandbox *sb)
 
     live->step = STEP_DOOR;
     live->busy = true;
+    if (live->door_old != 0)
+        peers_door_drop(sb->k, sb->id, live->door_old);
     live->door_old = live->door_gen;
     live->door_gen = live->mode == MODE_ADOPT ? sb->generation
         : sb->reserved;
