@@ -267,6 +267,7 @@ ngx_http_holdfast_route_inflight(const struct line *in, struct line *out)
     out->type = 'J';
     out->up = 1;
     out->seq = in->seq;
+    out->idle_ms = NGX_MAX_UINT32_VALUE;        /* nothing that we know of */
 
     ngx_http_holdfast_table_lock();
 

@@ -18,6 +18,8 @@
 #include "../common/log.h"
 #include "admission.h"
 #include "core.h"
+#include "inquiry.h"
+#include "leases.h"
 #include "links.h"
 #include "live.h"
 #include "machine.h"
@@ -146,7 +148,8 @@ static int keeper_open(struct keeper *k, struct err *e)
         == -1)
         return err_errno(e, "make data_dir");
     if (keeper_files(k, e) == -1 || store_open(k, e) == -1
-        || sandboxes_open(k, e) == -1 || admission_open(k, e) == -1
+        || sandboxes_open(k, e) == -1 || leases_open(k, e) == -1
+        || admission_open(k, e) == -1
         || reaper_open(k, e) == -1 || news_open(k, e) == -1
         || peers_open(k, e) == -1
         || links_open(k, FD_LINKS, e) == -1
@@ -177,6 +180,8 @@ static void keeper_close(struct keeper *k)
     reaper_close(k);
     engine_free(k->engine);
     ops_close(k);
+    if (k->links != NULL)
+        inquiry_close(k);
     links_close(k);
     peers_close(k);
     news_close(k);

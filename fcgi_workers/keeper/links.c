@@ -128,6 +128,7 @@ static void link_free(struct link *l)
     all->link[l->slot] = NULL;
     asks_link_gone(l);
     park_link_gone(l);
+    inquiry_link_gone(l);
     ops_link_gone(l->k, l->slot);
     loop_remove(l->k->loop, &l->watch);
     close(l->watch.fd);
@@ -259,8 +260,11 @@ static int link_line(struct link *l, const char *p, size_t len)
     case 'K':
         park_heard(l, &in);
         break;
+    case 'J':
+        inquiry_heard(l, &in);
+        break;
     default:
-        break;                  /* J: nobody has asked yet */
+        break;
     }
     return 0;
 }

@@ -42,6 +42,10 @@ static const struct op_kind_row {
     [OP_PORTS]          = { "ports", 200, BODY_SET, false },
     [OP_METRICS]        = { "metrics", 200, BODY_SET, false },
     [OP_STATUS]         = { "status", 200, BODY_SET, false },
+    [OP_LEASE]          = { "lease", 201, BODY_SET, true },
+    [OP_UNLEASE]        = { "unlease", 204, BODY_NONE, true },
+    [OP_LEASES]         = { "leases", 200, BODY_SET, false },
+    [OP_IDLE]           = { "idle", 200, BODY_SET, false },
     [OP_READY]          = { "ready", 200, BODY_SET, false },
     [OP_ANSWER]         = { "answer", 200, BODY_SET, false },
 };

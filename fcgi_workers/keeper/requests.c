@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "idle.h"
+#include "leases.h"
 #include "ops.h"
 #include "store.h"
 
@@ -187,6 +189,13 @@ int request_run(struct request *r, struct err *e)
     case OP_PATCH:
     case OP_ENV:
         return change_request(r, e);
+    case OP_LEASE:
+    case OP_UNLEASE:
+        return lease_request(r, e);
+    case OP_LEASES:
+        return leases_request(r, e);
+    case OP_IDLE:
+        return idle_request(r, e);
     case OP_ANSWER:
         return request_answer(r, e);
     default:
