@@ -97,8 +97,11 @@ missing_packages() {
 guard=/usr/sbin/policy-rc.d
 guard_on() {
     [ ! -e "$guard" ] || mv "$guard" "$guard.before-holdfast"
-    printf '#!/bin/sh\n# Made by install.sh of Holdfast while apt runs.\nexit 101\n' \
-        >"$guard"
+    cat >"$guard" <<'END'
+#!/bin/sh
+# Made by install.sh of Holdfast while apt runs.
+exit 101
+END
     chmod 755 "$guard"
 }
 guard_off() {
@@ -253,7 +256,8 @@ port_is_free() {   # port_is_free SETTING DEFAULT
     local address holder
     address=$(setting "$1" "$2")
     holder=$(ss -Hltnp "sport = :${address##*:}" | head -n 1)
-    [ -z "$holder" ] || fail "port ${address##*:} is taken: ${holder##*users:}" \
+    [ -z "$holder" ] ||
+        fail "port ${address##*:} is taken: ${holder##*users:}" \
         "Choose another $1 in $conf, then run this again."
 }
 
@@ -374,7 +378,7 @@ cat <<END
 
   A first sandbox, and its page:
     curl -s http://$api/v1/sandboxes -H 'Content-Type: application/json' \\
-      -d '{"id":"hello","services":[{"name":"web","port":3000,
+      -d '{"id":"hello","ports":[3000],"services":[{"name":"web","port":3000,
            "cmd":["python3","-m","http.server","3000"]}]}'
     curl -s http://s-hello-3000.preview.$domain:${preview##*:}/
 END

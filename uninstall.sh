@@ -73,13 +73,16 @@ docker_answers() {
 }
 
 # The engine's API and not the docker command: it may be another one's.
-engine() { curl -s --max-time 60 --unix-socket "$socket" -X "$1" "http://engine$2"; }
+engine() {   # engine METHOD PATH
+    curl -s --max-time 60 --unix-socket "$socket" -X "$1" "http://engine$2"
+}
 
 remove_containers() {
     local filter id
     docker_answers || { say "no engine at $socket: containers stay"; return; }
     filter=$(printf '{"label":["holdfast.managed","holdfast.stack=%s"]}' \
-        "$stack" | sed 's/"/%22/g; s/{/%7B/g; s/}/%7D/g; s/\[/%5B/g; s/\]/%5D/g')
+        "$stack" |
+        sed 's/"/%22/g; s/{/%7B/g; s/}/%7D/g; s/\[/%5B/g; s/\]/%5D/g')
     for id in $(engine GET "/containers/json?all=1&filters=$filter" |
         grep -o '"Id":"[0-9a-f]\{64\}"' | cut -d'"' -f4); do
         engine DELETE "/containers/$id?force=1&v=1" >/dev/null
@@ -116,6 +119,14 @@ stop() {
     [ ! -d /run/systemd/system ] || systemctl daemon-reload
 }
 
+# An engine that has ended leaves its data root mounted on itself.
+unmount_below() {   # unmount_below DIR: at it, too; deepest first
+    awk -v d="$1" '$5 == d || index($5, d "/") == 1 { print $5 }' \
+        /proc/self/mountinfo | sort -r | while read -r dir; do
+            umount "$dir" || umount -l "$dir"
+        done
+}
+
 remove_network() {
     local name
     for name in $(nft list tables 2>/dev/null |
@@ -138,6 +149,8 @@ if [ "$(setting run_docker off)" = on ]; then
     find /sys/fs/cgroup -depth -type d \
         \( -name "holdfast$stack" -o -path "*/holdfast$stack/*" \) \
         -exec rmdir {} + 2>/dev/null || true
+    unmount_below "$docker_data_dir"
+    unmount_below "$run_dir"
     [ "$images" = no ] || rm -rf --one-file-system "$docker_data_dir"
 else
     stop

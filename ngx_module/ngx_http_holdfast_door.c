@@ -22,6 +22,7 @@
 #define NGX_HTTP_HOLDFAST_DOOR_MAX      1000
 #define NGX_HTTP_HOLDFAST_DOOR_TIMEOUT  5000
 #define NGX_HTTP_HOLDFAST_DOOR_COUNT    2
+#define NGX_HTTP_HOLDFAST_DOOR_ROUTE    8       /* spares of one sandbox */
 #define NGX_HTTP_HOLDFAST_BUCKETS       256
 
 
@@ -221,15 +222,38 @@ static void
 ngx_http_holdfast_door_keep(const u_char *id, size_t len, uint64_t generation,
     ngx_uint_t family, int fd)
 {
-    ngx_queue_t                *q;
+    ngx_uint_t                  n;
+    ngx_queue_t                *q, *bucket;
     ngx_http_holdfast_door_t   *door;
     ngx_http_holdfast_spare_t  *spare;
 
     door = ngx_http_holdfast_door;
 
     if (door == NULL || door->max == 0) {
+
+        /* also at the end of a worker, when requests outlive the door */
+
         (void) close(fd);
         return;
+    }
+
+    /* a burst of new connections must not leave as many spares */
+
+    n = 0;
+    bucket = &door->buckets[ngx_http_holdfast_door_bucket(id, len)];
+
+    for (q = ngx_queue_head(bucket);
+         q != ngx_queue_sentinel(bucket);
+         q = ngx_queue_next(q))
+    {
+        spare = ngx_queue_data(q, ngx_http_holdfast_spare_t, bucket);
+
+        if (spare->len == len && ngx_memcmp(spare->id, id, len) == 0
+            && ++n == NGX_HTTP_HOLDFAST_DOOR_ROUTE)
+        {
+            ngx_http_holdfast_door_close(spare);
+            break;
+        }
     }
 
     if (door->nspares >= door->max) {
@@ -251,9 +275,7 @@ ngx_http_holdfast_door_keep(const u_char *id, size_t len, uint64_t generation,
     ngx_memcpy(spare->id, id, len);
 
     ngx_queue_insert_head(&door->lru, &spare->lru);
-    ngx_queue_insert_head(
-             &door->buckets[ngx_http_holdfast_door_bucket(id, len)],
-             &spare->bucket);
+    ngx_queue_insert_head(bucket, &spare->bucket);
 
     door->nspares++;
     ngx_http_holdfast_table_slot(NULL)->spares = (uint32_t) door->nspares;

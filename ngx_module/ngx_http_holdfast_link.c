@@ -7,8 +7,9 @@
  * for is asked again.  Made again after 50 ms, then twice as long, to 1 s.
  * What cannot be written is kept, up to 64 KiB; beyond that the keeper does
  * not read, and the link is dropped.  Asks stop at 48 KiB and go on when that
- * is written: after an outage there may be more of them than fit.  A line that the parser refuses drops it,
- * too: two ends that disagree about the protocol must not guess.
+ * is written: after an outage there may be more of them than fit.  A line that
+ * the parser refuses drops it, too: two ends that disagree about the protocol
+ * must not guess.
  */
 
 

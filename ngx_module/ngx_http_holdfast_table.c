@@ -129,7 +129,7 @@ ngx_http_holdfast_table_zone(ngx_shm_zone_t *zone, void *data)
     t->version = NGX_HTTP_HOLDFAST_TABLE_VERSION;
     t->nslots = ngx_min(2 * ngx_max(ccf->worker_processes, 1) + 8,
                         NGX_HTTP_HOLDFAST_SLOTS);
-    t->entry_size = ngx_align(sizeof(ngx_http_holdfast_entry_t)
+    t->entry_size = ngx_align(offsetof(ngx_http_holdfast_entry_t, active)
                               + (t->nslots + 1) * (sizeof(uint16_t)
                                                 + sizeof(uint8_t)), 8);
 

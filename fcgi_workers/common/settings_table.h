@@ -129,6 +129,9 @@ SET_NUM(pull_stall_s, 180, 5, 3600,
     "An image pull that moves nothing for so long has failed.")
 SET_NUM(start_timeout_s, 60, 1, 3600,
     "A start that takes longer has failed.")
+SET_NUM(port_wait_s, 30, 0, 600,
+    "After a start, a visit waits so long for a port that was declared or was "
+    "open before.")
 SET_NUM(stop_timeout_s, 10, 0, 600,
     "Time between SIGTERM and SIGKILL when a sandbox is stopped.")
 SET_STR(ca_bundle, "", SET_FORM_FILE,
@@ -173,14 +176,20 @@ SET_NUM(op_hold_max_s, 300, 1, 3600,
     "An operation that takes longer is answered with 202.")
 SET_NUM(hold_max_s, 60, 1, 3600,
     "A preview request is held so long at most.")
+SET_NUM(warming_after_ms, 1500, 0, 60000,
+    "A visitor's browser that waits longer gets a page that turns into the "
+    "app.")
+SET_NUM(quiet_s, 60, 5, 86400,
+    "An open WebSocket or event stream that carries nothing but heartbeats for "
+    "so long does not keep its sandbox awake.")
 SET_NUM(hold_max_per_sandbox, 1000, 1, 100000,
     "Requests held for one sandbox.")
 SET_NUM(hold_max_total, 10000, 1, 1000000,
     "Requests held per nginx worker.")
 SET_NUM(exec_timeout_s, 3600, 1, 86400,
     "Longest exec.")
-SET_NUM(exec_output_kb, 1024, 1, 65536,
-    "Output of an exec kept per stream, if it names no less.")
+SET_NUM(exec_output_kb, 1024, 1, 16384,
+    "Output of an exec kept per stream, unless it asks for another size.")
 SET_SIZE(table_size, "16M", 1, 4096,
     "Shared memory of the gate's route table.")
 

@@ -24,6 +24,7 @@
 #include "store.h"
 
 #define WATCH_MS 5000
+#define FIRST_REPORT_MS 500     /* by then a guest has begun its services */
 
 enum verdict { WAIT, ANSWER, RENEW };
 
@@ -103,6 +104,10 @@ static bool port_declared(const struct sandbox *sb, uint16_t port)
         if (sb->ports[i] == port)
             return true;
     }
+    for (i = 0; i < sb->nservice_ports; i++) {
+        if (sb->service_ports[i] == port)
+            return true;
+    }
     return false;
 }
 
@@ -110,15 +115,17 @@ static bool port_declared(const struct sandbox *sb, uint16_t port)
  * after a boot, and only for a port that somebody promised. */
 static int64_t port_may_open(const struct sandbox *sb, uint16_t port)
 {
+    int64_t wait_ms = sb->k->s->port_wait_s * 1000;
     int64_t age = loop_now_ms(sb->k->loop) - sb->booted_mono_ms;
 
-    if (sb->booted_mono_ms == 0 || age >= PORT_WAIT_MS)
+    if (sb->booted_mono_ms == 0 || age >= wait_ms)
         return 0;
     if (!sb->live->has_status)
-        return PORT_WAIT_MS - age;      /* its first report is to come */
+        return wait_ms - age;      /* its first report is to come */
     if (port_was_open(sb, port)
-        || (port_declared(sb, port) && services_coming(sb)))
-        return PORT_WAIT_MS - age;
+        || (port_declared(sb, port)
+            && (age < FIRST_REPORT_MS || services_coming(sb))))
+        return wait_ms - age;
     return 0;
 }
 

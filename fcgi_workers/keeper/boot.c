@@ -203,6 +203,8 @@ int boot_body(const struct boot_in *in, struct buf *out, struct err *e)
     field_str(out, 'h', BOOT_HOME);
     field_str(out, 's', in->shell);
     field_str(out, 'w', BOOT_APP);
+    field_u32(out, 'o', in->output_kb);
+    field_u32(out, 'T', in->exec_s);
     env_ours(out, in);
     env_all(out, 'E', get(secrets, "env"));
     if (json_object_is_type(services, json_type_array))

@@ -18,6 +18,7 @@ struct boot_in {
     const char *setup;          /* {"cmd","cwd","timeout_s"} or NULL */
     const char *entrypoint;     /* ["…"] of the image, or NULL */
     bool        ca;             /* there is a CA bundle */
+    uint32_t    output_kb, exec_s;      /* limits of an exec */
 };
 
 #define BOOT_CA_PATH "/etc/ssl/certs/holdfast.pem"

@@ -38,31 +38,11 @@ static bool policy_differs(const struct line_policy *a,
         || memcmp(a->ports, b->ports, sizeof(a->ports)) != 0;
 }
 
-static void limits_set(void *arg, const struct engine_result *r)
-{
-    struct sandbox *sb = arg;
-
-    if (r->error != NULL)
-        log_warn("sandbox=%s limits: %s", sb->id, r->error->msg);
-}
-
-static void change_limits(struct sandbox *sb)
-{
-    struct workspace_paths p;
-    struct engine_spec     spec;
-
-    if (!rung_awake(sb->rung) || sb->engine_ref == NULL)
-        return;
-    start_spec(sb, &spec, &p);
-    engine_update(sb->k->engine, sb->engine_ref, &spec, limits_set, sb);
-}
-
 static void patch_apply(struct op *op)
 {
     struct sandbox *sb = sandbox_find(op->k, op->sandbox_id);
     struct line     was, is;
     char           *host = NULL;
-    int64_t         memory, cpus, pids;
     struct row      r;
     struct err      e;
     bool            differs;
@@ -71,9 +51,6 @@ static void patch_apply(struct op *op)
         return;
     link_policy(sb, &was);
     sandbox_text(&host, sb->host_mode);
-    memory = sb->memory_mb;
-    cpus = sb->cpus_milli;
-    pids = sb->pids;
     if (store_row_of(op->k, sb->id, &r, &e) == 1) {
         sandbox_configure(sb, &r);
         row_fini(&r);
@@ -89,8 +66,6 @@ static void patch_apply(struct op *op)
         store_dirty(sb);
         links_broadcast(sb);
     }
-    if (memory != sb->memory_mb || cpus != sb->cpus_milli || pids != sb->pids)
-        change_limits(sb);
     reaper_changed(sb);
     change_audit(op);
     machine_look(sb);
@@ -179,16 +154,115 @@ static void patch_fields(struct row *row, struct json_object *a)
         : clock_wall_ms() + row->ttl_s * 1000;
 }
 
+/* ---- limits of a container that is there --------------------------------- */
+
+/* The engine has taken them: now the row. */
+static void limits_store(struct op *op)
+{
+    struct row r;
+    struct err e = { 0 };
+
+    if (store_may_grow(op->k, &e) == -1
+        || store_row_of(op->k, op->sandbox_id, &r, &e) != 1) {
+        if (e.code == NULL)
+            err_set(&e, "not_found", "no sandbox %s", op->sandbox_id);
+        op_end(op, &e);
+        return;
+    }
+    patch_fields(&r, op->args);
+    if (store_update(op->k, &r, &e) == 0) {
+        op->after = patch_apply;
+        op_end(op, NULL);
+    } else {
+        op_end(op, &e);
+    }
+    row_fini(&r);
+}
+
+static void limits_taken(void *arg, const struct engine_result *r)
+{
+    struct op *op = arg;
+
+    if (r->error != NULL)
+        op_end(op, r->error);
+    else
+        limits_store(op);
+}
+
+static void limits_spec(struct op *op, const struct sandbox *sb,
+    struct engine_spec *spec, struct workspace_paths *p)
+{
+    struct json_object *cpus = arg_get(op->args, "cpus");
+
+    start_spec(sb, spec, p);
+    spec->memory_mb = arg_num(op->args, "memory_mb", sb->memory_mb);
+    spec->pids = arg_num(op->args, "pids", sb->pids);
+    if (cpus != NULL)
+        spec->cpus_milli = (int64_t) (json_object_get_double(cpus) * 1000.0
+            + 0.5);
+}
+
+/* Less than what is in use would have the kernel kill something. */
+static void limits_used(void *arg, const struct engine_result *r)
+{
+    struct op              *op = arg;
+    struct sandbox         *sb = sandbox_find(op->k, op->sandbox_id);
+    struct workspace_paths  p;
+    struct engine_spec      spec;
+    struct err              e;
+
+    if (sb == NULL || sb->engine_ref == NULL) {
+        err_set(&e, "conflict", "the sandbox was taken down meanwhile");
+        op_end(op, &e);
+        return;
+    }
+    limits_spec(op, sb, &spec, &p);
+    if (r->error == NULL
+        && spec.memory_mb * 1048576 < r->stats->memory_bytes) {
+        err_field(&e, "limit_below_use", "memory_mb", "the sandbox uses %"
+            PRId64 " MB now", r->stats->memory_bytes / 1048576 + 1);
+        op_end(op, &e);
+        return;
+    }
+    engine_update(op->k->engine, sb->engine_ref, &spec, limits_taken, op);
+}
+
+static void limits_begin(struct op *op)
+{
+    struct sandbox *sb = sandbox_find(op->k, op->sandbox_id);
+
+    if (sb == NULL || sb->engine_ref == NULL)
+        limits_store(op);
+    else
+        engine_stats(op->k->engine, sb->engine_ref, limits_used, op);
+}
+
+static bool limits_change(const struct sandbox *sb, const struct row *now,
+    const struct row *then)
+{
+    return (sb->rung == RUNG_RUNNING || sb->rung == RUNG_FROZEN)
+        && sb->engine_ref != NULL && (now->memory_mb != then->memory_mb
+            || now->cpus_milli != then->cpus_milli
+            || now->pids != then->pids);
+}
+
 static int change_patch(struct request *r, struct sandbox *sb,
     struct row *row, struct err *e)
 {
-    int64_t match = arg_num(r->args, "if_match", 0);
-    char   *answer;
+    int64_t    match = arg_num(r->args, "if_match", 0);
+    struct row was = *row;      /* its numbers */
+    char      *answer;
 
     if (match != 0 && match != row->version)
         return err_set(e, "precondition_failed", "the sandbox has changed: it "
             "has version %" PRId64 " now", row->version);
     patch_fields(row, r->args);
+    if (limits_change(sb, &was, row)) {
+        ops_ask(r, sb);
+        r->op->args = json_object_get(r->args);
+        r->op->apply = limits_begin;
+        return 0;
+    }
     if (store_update(r->k, row, e) == -1)
         return -1;
     answer = op_row_text(r->k, sb->id, true);

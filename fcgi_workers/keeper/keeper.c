@@ -57,6 +57,7 @@ static int keeper_failed(struct keeper *k, const struct err *e)
         err_set(&told, "unavailable", "it could not be stored");
     told.retry_after_s = 5;
     ops_refuse(k, &told);
+    store_refuse_endings(k, &told);
     store_forget_unused(k);
     if (strcmp(told.code, "disk_full") == 0 && store_give_reserve(k))
         return 0;

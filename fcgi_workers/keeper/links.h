@@ -41,7 +41,15 @@ void links_figures(const struct keeper *k, size_t *gates, size_t *asks);
  * for busy, idle_ms is the shortest that was said. A gate that does not answer
  * within a second counts as busy. -1: not now (a young keeper, a gate just
  * lost, another vote of this sandbox): nothing is asked, told is not called. */
-int links_park(struct sandbox *sb, int64_t min_idle_ms,
-    void (*told)(struct sandbox *sb, enum line_park how, int64_t idle_ms));
+typedef void (*park_told)(struct sandbox *sb, enum line_park how,
+    int64_t idle_ms);
+int links_park(struct sandbox *sb, int64_t min_idle_ms, park_told told);
+
+/* Of a route that was told to be asleep: is anything in flight still? LINE_BUSY
+ * with idle_ms PARK_SILENT: a gate did not say. -1: not asked. */
+#define PARK_SILENT (-1)
+int links_drain(struct sandbox *sb, park_told told);
+/* No `told` any more. */
+void links_park_forget(struct sandbox *sb);
 
 #endif

@@ -9,7 +9,6 @@
 #include "links.h"
 
 #define LINK_OUT_MAX  65536     /* blocked beyond this: dropped */
-#define PORT_WAIT_MS  30000     /* after a boot, a port may be to come */
 #define REFUSED_MS    150       /* a guest has looked at its ports by then */
 
 struct ask {                    /* a gate waits for an answer about one id */

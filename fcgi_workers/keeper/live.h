@@ -37,6 +37,8 @@ struct live {
     uint64_t            door_gen, door_old;     /* handles at the door */
     struct err          fault;          /* ends the chain at the next stop */
     struct timer        deadline, retry;
+    struct timer        drain;          /* of a stop: look again */
+    int64_t             drain_until_ms;
     struct timer        ports;          /* gates wait for one to open */
     int64_t             retry_ms;
     struct engine_image image;          /* its texts are ours */

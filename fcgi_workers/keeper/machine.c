@@ -9,6 +9,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "../common/clock.h"
 #include "../common/log.h"
@@ -390,14 +391,23 @@ static void machine_erase(struct sandbox *sb)
     store_dirty(sb);
 }
 
+/* Gates whose start was cut short by a caller's stop go on waiting: the stop
+ * comes first, then they have it started again. */
+static void machine_failed(struct sandbox *sb)
+{
+    if (sb->error_code != NULL && strcmp(sb->error_code, "conflict") == 0)
+        return;
+    machine_fell(sb);
+    links_failed(sb);
+}
+
 static void machine_run(struct sandbox *sb, enum action act)
 {
     switch (act) {
     case ACT_START:         start_begin(sb); break;
     case ACT_STARTED:       start_published(sb); break;
     case ACT_TELL_FAILED:
-        machine_fell(sb);
-        links_failed(sb);
+        machine_failed(sb);
         break;
     case ACT_FREEZE:        stop_freeze(sb); break;
     case ACT_THAW:          start_thaw(sb, true); break;

@@ -91,6 +91,7 @@ void op_free(struct op *op)
     free(op->request_id);
     free(op->answer);
     free(op->ext_value);
+    json_object_put(op->args);
     free(op);
 }
 

@@ -10,6 +10,8 @@
 #ifndef HF_KEEPER_OP_H
 #define HF_KEEPER_OP_H
 
+#include <json-c/json.h>
+
 #include "../common/err.h"
 #include "core.h"
 #include "sandbox.h"
@@ -47,6 +49,10 @@ struct op {
     uint64_t        links[OP_LINKS_MAX / 64];   /* who waits, by slot */
     /* What of it is only done after the commit of its intent. */
     void          (*apply)(struct op *op);
+    /* It wrote its row in the turn in which it ended: if that turn cannot be
+     * stored, it has failed; else this is done. */
+    void          (*after)(struct op *op);
+    struct json_object *args;           /* of a patch that waits; owned */
     struct ops_conn *conn;              /* that waits for its number */
 };
 

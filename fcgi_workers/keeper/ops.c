@@ -358,6 +358,8 @@ bool ops_release(struct keeper *k)
 
     while ((op = store_next_ended(k)) != NULL) {
         any = true;
+        if (op->after != NULL && op->error.code == NULL)
+            op->after(op);
         links_op_done(op);
         if (op->question)
             continue;           /* until it is fetched */

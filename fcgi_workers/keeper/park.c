@@ -23,8 +23,7 @@ struct vote {
     enum line_park  how;
     int64_t         idle_ms;
     struct timer    deadline;
-    void          (*told)(struct sandbox *sb, enum line_park how,
-        int64_t idle_ms);
+    park_told       told;
 };
 
 static bool vote_waits(const struct vote *v)
@@ -55,8 +54,10 @@ static void vote_late(struct timer *t)
 {
     struct vote *v = t->owner;
 
-    v->how = LINE_BUSY;
-    v->idle_ms = 0;
+    if (vote_waits(v)) {
+        v->how = LINE_BUSY;
+        v->idle_ms = PARK_SILENT;
+    }
     vote_end(v);
 }
 
@@ -98,19 +99,33 @@ void park_link_gone(struct link *l)
     }
 }
 
-int links_park(struct sandbox *sb, int64_t min_idle_ms,
-    void (*told)(struct sandbox *sb, enum line_park how, int64_t idle_ms))
+static void vote_ask(struct vote *v, int64_t min_idle_ms)
 {
-    struct links *all = sb->k->links;
-    int64_t       now = loop_now_ms(sb->k->loop);
-    struct vote  *v;
+    struct links *all = v->sb->k->links;
     struct line   line;
     int           i;
 
-    if (sb->rung != RUNG_RUNNING || sb->unproven
-        || now - sb->k->began_ms < YOUNG_MS
-        || (all->lost_ms != 0 && now - all->lost_ms < YOUNG_MS))
-        return -1;
+    memset(&line, 0, sizeof(line));
+    line.type = 'P';
+    line.seq = v->seq;
+    line.id = (struct line_str) { v->sb->id, strlen(v->sb->id) };
+    line.gen = v->sb->generation;
+    line.idle_ms = (uint64_t) min_idle_ms;
+    for (i = 0; i < OP_LINKS_MAX; i++) {
+        if (all->link[i] == NULL || !all->link[i]->greeted)
+            continue;
+        v->waiting[i / 64] |= 1ULL << (i % 64);
+        link_say(all->link[i], &line);
+    }
+    /* From the loop also when no gate is there: one way for callers. */
+    loop_timer_set(all->k->loop, &v->deadline, vote_waits(v) ? PARK_MS : 0);
+}
+
+static int vote_new(struct sandbox *sb, int64_t min_idle_ms, park_told told)
+{
+    struct links *all = sb->k->links;
+    struct vote  *v;
+
     for (v = all->votes; v != NULL; v = v->next) {
         if (v->sb == sb)
             return -1;
@@ -126,21 +141,38 @@ int links_park(struct sandbox *sb, int64_t min_idle_ms,
     v->deadline.due = vote_late;
     v->next = all->votes;
     all->votes = v;
-    memset(&line, 0, sizeof(line));
-    line.type = 'P';
-    line.seq = v->seq;
-    line.id = (struct line_str) { sb->id, strlen(sb->id) };
-    line.gen = sb->generation;
-    line.idle_ms = (uint64_t) min_idle_ms;
-    for (i = 0; i < OP_LINKS_MAX; i++) {
-        if (all->link[i] == NULL || !all->link[i]->greeted)
-            continue;
-        v->waiting[i / 64] |= 1ULL << (i % 64);
-        link_say(all->link[i], &line);
-    }
-    /* From the loop also when no gate is there: nobody can be on the way. */
-    loop_timer_set(sb->k->loop, &v->deadline, vote_waits(v) ? PARK_MS : 0);
-    if (!vote_waits(v))
-        v->deadline.due = vote_late;
+    vote_ask(v, min_idle_ms);
     return 0;
+}
+
+int links_drain(struct sandbox *sb, park_told told)
+{
+    return vote_new(sb, 0, told);
+}
+
+void links_park_forget(struct sandbox *sb)
+{
+    struct vote **at = &sb->k->links->votes, *v;
+
+    while ((v = *at) != NULL) {
+        if (v->sb != sb) {
+            at = &v->next;
+            continue;
+        }
+        *at = v->next;
+        loop_timer_clear(sb->k->loop, &v->deadline);
+        free(v);
+    }
+}
+
+int links_park(struct sandbox *sb, int64_t min_idle_ms, park_told told)
+{
+    struct links *all = sb->k->links;
+    int64_t       now = loop_now_ms(sb->k->loop);
+
+    if (sb->rung != RUNG_RUNNING || sb->unproven
+        || now - sb->k->began_ms < YOUNG_MS
+        || (all->lost_ms != 0 && now - all->lost_ms < YOUNG_MS))
+        return -1;
+    return vote_new(sb, min_idle_ms, told);
 }

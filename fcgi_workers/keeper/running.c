@@ -118,6 +118,8 @@ static int boot_input(struct sandbox *sb, struct row *r, char **secrets,
     in->setup = r->setup;
     in->entrypoint = sb->live->image.entrypoint;
     in->ca = sb->k->s->ca_bundle[0] != '\0';
+    in->output_kb = (uint32_t) sb->k->s->exec_output_kb;
+    in->exec_s = (uint32_t) sb->k->s->exec_timeout_s;
     return 0;
 }
 

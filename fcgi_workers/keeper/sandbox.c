@@ -285,21 +285,30 @@ size_t sandbox_count_rung(const struct keeper *k, enum rung r)
 
 /* ---- rows ---------------------------------------------------------------- */
 
-static void sandbox_ports(struct sandbox *sb, const char *text)
+/* The numbers of a list, or of its objects' member `port`. */
+static uint8_t sandbox_ports(const char *text, uint16_t out[LINE_PORTS_MAX])
 {
     struct json_object *list = text != NULL ? json_tokener_parse(text) : NULL;
-    size_t              i, n = 0;
-    int64_t             port;
+    struct json_object *one, *port;
+    size_t              i, len = 0;
+    int64_t             number;
+    uint8_t             n = 0;
 
     if (json_object_is_type(list, json_type_array))
-        n = json_object_array_length(list);
-    sb->nports = 0;
-    for (i = 0; i < n && sb->nports < LINE_PORTS_MAX; i++) {
-        port = json_object_get_int64(json_object_array_get_idx(list, i));
-        if (port > 0 && port <= 65535)
-            sb->ports[sb->nports++] = (uint16_t) port;
+        len = json_object_array_length(list);
+    for (i = 0; i < len && n < LINE_PORTS_MAX; i++) {
+        one = json_object_array_get_idx(list, i);
+        if (json_object_is_type(one, json_type_object)) {
+            if (!json_object_object_get_ex(one, "port", &port))
+                continue;
+            one = port;
+        }
+        number = json_object_get_int64(one);
+        if (number > 0 && number <= 65535)
+            out[n++] = (uint16_t) number;
     }
     json_object_put(list);
+    return n;
 }
 
 static bool is(const char *s, const char *word)
@@ -313,7 +322,8 @@ int sandbox_configure(struct sandbox *sb, const struct row *r)
     sandbox_text(&sb->image, r->image);
     sandbox_text(&sb->host_mode,
         r->host_header != NULL ? r->host_header : "public");
-    sandbox_ports(sb, r->ports);
+    sb->nports = sandbox_ports(r->ports, sb->ports);
+    sb->nservice_ports = sandbox_ports(r->services, sb->service_ports);
     sb->is_private = is(r->visibility, "private");
     sb->wake_any = is(r->wake_on, "any");
     sb->declared_only = is(r->ports_policy, "declared");

@@ -56,7 +56,8 @@ struct sandbox {
     int             stopped_by;
     int             falls;      /* deaths in a row, for the back-off */
     uint16_t        ports[LINE_PORTS_MAX];
-    uint8_t         nports;
+    uint16_t        service_ports[LINE_PORTS_MAX];
+    uint8_t         nports, nservice_ports;
     uint8_t         act;        /* enum action, to be run after the commit */
     bool            is_private, wake_any, declared_only, always_on;
     bool            dirty, acting, erased, counted, counted_awake;

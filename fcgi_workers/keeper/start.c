@@ -104,6 +104,8 @@ void live_drop(struct sandbox *sb)
     loop_timer_clear(sb->k->loop, &live->retry);
     loop_timer_clear(sb->k->loop, &live->ports);
     loop_timer_clear(sb->k->loop, &live->freeze);
+    loop_timer_clear(sb->k->loop, &live->drain);
+    links_park_forget(sb);
     if (live->netns >= 0)
         close(live->netns);
     live_free_texts(live);

@@ -11,6 +11,7 @@
 #include "../common/log.h"
 #include "admission.h"
 #include "guestlink.h"
+#include "links.h"
 #include "live.h"
 #include "machine.h"
 #include "news.h"
@@ -20,7 +21,8 @@
 #include "workspace.h"
 
 /* The engine gets a little longer than the guest, which is told first. */
-#define STOP_GRACE_S 2
+#define STOP_GRACE_S  2
+#define DRAIN_LOOK_MS 20
 
 void stop_keep_status(struct sandbox *sb)
 {
@@ -137,6 +139,38 @@ static void stop_now(struct sandbox *sb)
         (int) sb->k->s->stop_timeout_s + STOP_GRACE_S, stop_stopped, sb);
 }
 
+/* ---- requests in flight end first ---------------------------------------- */
+
+static void stop_drain(struct sandbox *sb);
+
+static void stop_drain_due(struct timer *t)
+{
+    struct live *live = t->owner;
+
+    stop_drain(live->sb);
+}
+
+static void stop_drained(struct sandbox *sb, enum line_park how,
+    int64_t idle_ms)
+{
+    struct live *live = sb->live;
+
+    if (how != LINE_BUSY || idle_ms == PARK_SILENT
+        || loop_now_ms(sb->k->loop) >= live->drain_until_ms) {
+        stop_now(sb);
+        return;
+    }
+    live->drain.owner = live;
+    live->drain.due = stop_drain_due;
+    loop_timer_set(sb->k->loop, &live->drain, DRAIN_LOOK_MS);
+}
+
+static void stop_drain(struct sandbox *sb)
+{
+    if (links_drain(sb, stop_drained) == -1)
+        stop_now(sb);
+}
+
 static void stop_thawed(void *arg, const struct engine_result *r)
 {
     struct sandbox *sb = arg;
@@ -148,13 +182,16 @@ static void stop_thawed(void *arg, const struct engine_result *r)
 
 void stop_begin(struct sandbox *sb, bool thaw_first)
 {
-    live_of(sb);
+    live_of(sb)->drain_until_ms = loop_now_ms(sb->k->loop)
+        + sb->k->s->stop_timeout_s * 1000;
     stop_keep_status(sb);
     news_asleep(sb);
     if (thaw_first && sb->engine_ref != NULL)
         engine_thaw(sb->k->engine, sb->engine_ref, stop_thawed, sb);
+    else if (sb->live->guest == NULL)
+        stop_now(sb);           /* nobody can be talking to it */
     else
-        stop_now(sb);
+        stop_drain(sb);
 }
 
 /* ---- delete and purge ---------------------------------------------------- */

@@ -148,6 +148,18 @@ int store_may_grow(struct keeper *k, struct err *e)
     return -1;
 }
 
+void store_refuse_endings(struct keeper *k, const struct err *e)
+{
+    struct op *op;
+
+    for (op = k->store->ending; op != NULL; op = op->next_ending) {
+        if (op->after == NULL)
+            continue;
+        op->error = *e;
+        op->after = NULL;
+    }
+}
+
 void store_forget_unused(struct keeper *k)
 {
     struct store *st = k->store;

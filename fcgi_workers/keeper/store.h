@@ -49,6 +49,8 @@ int store_commit(struct keeper *k, struct err *e);
 bool store_give_reserve(struct keeper *k);      /* was there any? */
 /* May a caller add something? 0, or -1 with "disk_full". */
 int  store_may_grow(struct keeper *k, struct err *e);
+/* A failed turn: ops that ended by a write of that turn have failed. */
+void store_refuse_endings(struct keeper *k, const struct err *e);
 /* A failed turn had nothing to keep: numbers that it took are free again. */
 void store_forget_unused(struct keeper *k);
 

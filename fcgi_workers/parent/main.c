@@ -48,7 +48,7 @@ static const char main_help[] =
     "  settings --markdown   the documentation of all settings\n"
     "  settings --example    a settings file with every default\n"
     "  nginx-conf DIR        write nginx' configuration into DIR\n"
-    "  net-clean             remove this stack's interfaces and firewall rules\n"
+    "  net-clean             remove interfaces and firewall rules\n"
     "  version\n"
     "\n"
     "  keeper, api, door, net are the parts; `run` starts them.\n"

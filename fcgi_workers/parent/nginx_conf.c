@@ -124,6 +124,10 @@ conf_http(const struct conf *c, struct buf *b)
         (long long)s->op_hold_max_s);
     buf_printf(b, "holdfast_hold_limit  %lld %lld;\n\n",
         (long long)s->hold_max_per_sandbox, (long long)s->hold_max_total);
+    buf_str(b, "# warming_after_ms, quiet_s\n");
+    buf_printf(b, "holdfast_warming_after %lldms;\n",
+        (long long)s->warming_after_ms);
+    buf_printf(b, "holdfast_quiet_after   %llds;\n\n", (long long)s->quiet_s);
 
     buf_printf(b, "upstream holdfast_api {\n    server unix:%s/api.sock;\n"
         "}\n", s->run_dir);

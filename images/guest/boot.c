@@ -120,7 +120,7 @@ static int add_env(struct strings *env, char *text, char why[96])
 static int number_field(struct reader *r, struct boot *b,
     const struct field *f, char why[96])
 {
-    static const char sizes[] = "u4g4t4p2r1";
+    static const char sizes[] = "u4g4t4o4T4p2r1";
     const char *s = strchr(sizes, f->tag);
 
     if (f->n != (uint32_t) (s[1] - '0'))
@@ -134,6 +134,12 @@ static int number_field(struct reader *r, struct boot *b,
         return 0;
     case 't':
         b->setup_timeout_s = le32(f->data);
+        return 0;
+    case 'o':
+        b->output_kb = le32(f->data);
+        return 0;
+    case 'T':
+        b->exec_s = le32(f->data);
         return 0;
     default:
         break;
@@ -240,7 +246,7 @@ static int parse(const uint8_t *body, size_t n, const char *tags,
     while ((more = next_field(&r, &f)) == 1) {
         if (f.tag == '\0' || strchr(tags, f.tag) == NULL)
             continue;           /* of a newer keeper */
-        if (strchr("ugtpr", f.tag) != NULL
+        if (strchr("ugtoTpr", f.tag) != NULL
             ? number_field(&r, b, &f, why) != 0
             : text_field(&r, b, &f, why) != 0)
         {
@@ -253,7 +259,7 @@ static int parse(const uint8_t *body, size_t n, const char *tags,
 
 int boot_parse(const uint8_t *body, size_t n, struct boot *b, char why[96])
 {
-    if (parse(body, n, "ughswESIXcdeprt", b, why) == 0 && check(b, why) == 0)
+    if (parse(body, n, "ughswoTESIXcdeprt", b, why) == 0 && check(b, why) == 0)
         return 0;
     boot_free(b);
     return -1;

@@ -32,6 +32,8 @@ struct boot {
     bool     has_setup;
     struct boot_service setup;  /* name "setup" */
     uint32_t setup_timeout_s;   /* 0: none */
+    uint32_t output_kb;         /* an exec keeps, unless it asks; 0: ours */
+    uint32_t exec_s;            /* the longest exec; 0: ours */
     char    *store;             /* owns every string above */
 };
 

@@ -29,7 +29,7 @@
 #define EXECS_MAX         64            /* running at once */
 #define EXEC_ARGS_MAX     4096
 #define EXEC_ENV_MAX      1024
-#define EXEC_OUTPUT       (4u << 20)    /* max_output: default, per stream */
+#define EXEC_OUTPUT       (4u << 20)    /* kept per stream, unless told */
 #define EXEC_OUTPUT_MAX   (16u << 20)
 #define EXEC_TIMEOUT_MAX_MS (24 * 3600 * 1000)
 #define EXEC_KILL_MS      5000          /* then answer without waiting */

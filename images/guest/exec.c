@@ -494,6 +494,25 @@ static int check(struct conn *c, struct bytes *body, struct request *r,
 }
 
 
+/* The keeper's settings, where it sent some. */
+static int64_t longest(int64_t asked_ms)
+{
+    int64_t most = guest.boot.exec_s != 0 ? (int64_t) guest.boot.exec_s * 1000
+        : EXEC_TIMEOUT_MAX_MS;
+
+    return asked_ms > 0 && asked_ms < most ? asked_ms : most;
+}
+
+static size_t kept(void)
+{
+    size_t n = (size_t) guest.boot.output_kb << 10;
+
+    if (n == 0)
+        return EXEC_OUTPUT;
+    return n < EXEC_OUTPUT_MAX ? n : EXEC_OUTPUT_MAX;
+}
+
+
 void exec_request(struct conn *c)
 {
     struct bytes body;
@@ -517,10 +536,10 @@ void exec_request(struct conn *c)
     memset(&body, 0, sizeof(body));
     e->stdin_at = r.input;
     e->stdin_left = r.ninput;
-    e->timeout_ms = r.timeout_ms;
+    e->timeout_ms = longest(r.timeout_ms);
     for (i = OUT; i <= ERR; i++)
         e->stream[i].limit = r.max_output > 0 ? (size_t) r.max_output
-            : e->events ? SIZE_MAX : EXEC_OUTPUT;
+            : e->events ? SIZE_MAX : kept();
     e->timer.due = on_time;
     e->comment.due = events_comment;
     e->timer.owner = e->comment.owner = e;
@@ -529,7 +548,7 @@ void exec_request(struct conn *c)
     set_running(e, true);
     if (start(e, &r) != 0)
         refuse_busy(e, "no process is left in this sandbox");
-    else if (e->timeout_ms > 0)
+    else
         loop_timer(&e->timer, e->timeout_ms);
 
 done:

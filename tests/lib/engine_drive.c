@@ -4,7 +4,8 @@
  *   engine_drive SETTINGS
  *
  * In:  TAG caps | list | ensure IMAGE | texts IMAGE
- *      | create ID IMAGE MEMORY DIR | start REF | stop REF SECONDS | freeze REF | thaw REF | remove REF
+ *      | create ID IMAGE MEMORY DIR | start REF | stop REF SECONDS
+ *      | freeze REF | thaw REF | remove REF
  *      | inspect REF | stats REF | update REF MEMORY
  * Out: TAG ok …, TAG err CODE SENTENCE, and `news EVENT ID REF CODE`.
  *

@@ -283,7 +283,7 @@ class Keeper:
 class Door:
     def __init__(self, path, spaces):
         self.path, self.spaces = str(path), spaces
-        self.asks, self.made, self.mute = 0, 0, False
+        self.asked, self.made, self.mute = [], 0, False
         self.start()
 
     def start(self):
@@ -326,10 +326,11 @@ class Door:
             if not data:
                 return
             seq, family, count, gen, id = struct.unpack("=IBB2xQ48s", data)
-            self.asks += 1
+            id = id.rstrip(b"\0").decode()
+            self.asked.append(id)
             if self.mute:
                 continue
-            space = self.spaces.get(id.rstrip(b"\0").decode())
+            space = self.spaces.get(id)
             if space is None:
                 s.send(struct.pack("=Ii", seq, 2))
                 continue

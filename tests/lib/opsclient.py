@@ -113,6 +113,9 @@ class Gate:
                 raise ConnectionError("link closed")
             self.rest += more
         line, self.rest = self.rest.split(b"\n", 1)
+        if line.startswith(b"P "):      # nothing is in flight here
+            self.say("K %s ok 0 0" % line.split()[1].decode())
+            return self.line(timeout)
         return line.decode()
 
     def until(self, begin, timeout=30):

@@ -230,8 +230,8 @@ class Stack(Traces):
             ours |= more
         for p in ours:
             line = every[p][2] if p in every else ""
-            m = re.search(r"(nginx): (\w+)|(redis-server)|(?:holdfastd|holdfast)"
-                          r"[: ].*?\b(keeper|api|door|net|tasks|files)\b", line)
+            m = re.search(r"(nginx): (\w+)|(redis-server)|"
+                          r"(?:holdfastd|holdfast)[: ].*?\b(keeper|api|door|net|tasks|files)\b", line)
             if not m:
                 role = "parent" if p == self.process.pid else "?"
             elif m.group(1):

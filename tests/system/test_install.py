@@ -50,8 +50,9 @@ getent passwd holdfast
 docker -H unix:///run/holdfast/docker.sock load </src/image.tar
 curl -sf http://127.0.0.1:7070/v1/sandboxes \
     -H 'Content-Type: application/json' \
-    -d '{"id":"hello","image":"holdfast/test:latest","services":[{"name":"web",
-         "port":3000,"cmd":["/bin/app","serve","3000"]}]}'
+    -d '{"id":"hello","image":"holdfast/test:latest","ports":[3000],
+         "services":[{"name":"web","port":3000,
+         "cmd":["/bin/app","serve","3000"]}]}'
 curl -sf --resolve s-hello-3000.preview.localhost:7080:127.0.0.1 \
     http://s-hello-3000.preview.localhost:7080/first | grep '"/first"'
 say used
@@ -129,8 +130,9 @@ class Install(unittest.TestCase):
                     f"deb {debian} bookworm-updates main",
                     f"deb {debian}-security bookworm-security main"])
         self.src = f"{self.root}/src"
-        skip = shutil.ignore_patterns("build", ".git", "__pycache__")
-        shutil.copytree(TOP, self.src, ignore=skip, symlinks=True)
+        shutil.copytree(
+            TOP, self.src, symlinks=True, ignore=lambda folder, names:
+            {"build", ".git"} if folder == TOP else {"__pycache__"})
         with open(f"{self.src}/image.tar", "wb") as f:
             subprocess.run(["docker", "-H", f"unix://{engine_socket()}",
                             "save", IMAGE], check=True, stdout=f)

@@ -138,7 +138,7 @@ class Operations(Base):
         with open(secret, "w") as f:
             f.write("stays")
         made = subprocess.run(["setpriv", "--reuid", str(uid), "--regid",
-                               str(uid), "--clear-groups", "python3", "-c", """
+                               str(uid), "--clear-groups", "/usr/bin/python3", "-c", """
 import os, socket
 for i in range(1500):
     os.mkdir("d"); os.chdir("d")

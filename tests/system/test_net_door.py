@@ -166,7 +166,7 @@ class NetDoor(unittest.TestCase):
 
     def test_mail_is_shut(self):
         mail = subprocess.Popen(
-            ["ip", "netns", "exec", OUTSIDE, "python3", "-c",
+            ["ip", "netns", "exec", OUTSIDE, "/usr/bin/python3", "-c",
              "import socket\ns = socket.create_server(('', 25))\n"
              "while 1: s.accept()[0].close()"])
         self.addCleanup(mail.wait)
@@ -235,7 +235,7 @@ class NetDoor(unittest.TestCase):
                 "s.sendall(b'GET / HTTP/1.0\\r\\n\\r\\n')\n"
                 "print(s.recv(100)[:15].decode(),flush=True)")
         p = subprocess.Popen(
-            ["nsenter", "-t", str(self.one["pid"]), "-n", "python3", "-c",
+            ["nsenter", "-t", str(self.one["pid"]), "-n", "/usr/bin/python3", "-c",
              code, self.out.public], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, text=True)
         self.assertEqual("in\n", p.stdout.readline())

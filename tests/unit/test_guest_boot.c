@@ -53,6 +53,8 @@ static void test_all_tags(void)
     put_text('h', "/home/sandbox");
     put_text('s', "/bin/zsh");
     put_text('w', "/w");
+    put('o', "\0\4\0\0", 4);
+    put('T', "\x10\x0e\0\0", 4);
     put_text('E', "A=1");
     put_text('E', "B=");
     put_text('E', "A=2");
@@ -75,6 +77,7 @@ static void test_all_tags(void)
     CHECK_STR(b.home, "/home/sandbox");
     CHECK_STR(b.shell, "/bin/zsh");
     CHECK_STR(b.cwd, "/w");
+    CHECK(b.output_kb == 1024 && b.exec_s == 3600);
     CHECK(b.env.n == 2);
     CHECK_STR(b.env.v[0], "A=2");
     CHECK(b.nservices == 2 && b.services[0].argv.n == 2);
