@@ -44,7 +44,7 @@ typedef struct {
     ngx_event_t             timer;
     ngx_log_t              *log;
     ngx_uint_t              n;
-    u_char                 *out;            /* what is to be sent, and its end */
+    u_char                 *out;            /* to be sent; its end */
     u_char                 *last;
     u_char                  first;          /* byte of the reply */
     unsigned                begun:1;        /* that byte has come */

@@ -35,8 +35,11 @@ static int lease_reason(struct json_object *in, struct json_object *args,
 static int lease_fields(struct api *a, struct json_object *in,
     struct json_object *args, struct err *e)
 {
-    struct json_object *ttl = json_object_object_get(in, "ttl_s");
+    struct json_object *ttl;
 
+    if (!json_object_is_type(in, json_type_object))
+        return err_set(e, "bad_request", "the body must be a JSON object");
+    ttl = json_object_object_get(in, "ttl_s");
     json_object_object_foreach(in, name, v) {
         (void) v;
         if (strcmp(name, "ttl_s") != 0 && strcmp(name, "reason") != 0)

@@ -33,6 +33,7 @@ struct admission;
 struct news;
 struct reconcile;
 struct reaper;
+struct reclaims;
 struct sandbox;
 
 struct keeper {
@@ -47,6 +48,7 @@ struct keeper {
     struct news           *news;
     struct reconcile      *reconcile;
     struct reaper         *reaper;
+    struct reclaims       *reclaims;
     struct engine         *engine;
     struct engine_caps     caps;
     struct crypt_key       key;

@@ -19,6 +19,7 @@ enum step {             /* of the chain of start.c, in its order */
 enum live_mode { MODE_START, MODE_ADOPT, MODE_THAW };
 
 struct guestlink;
+struct reclaim;
 
 struct live {
     struct sandbox     *sb;
@@ -54,6 +55,7 @@ struct live {
     int                 freeze_tries;   /* of a caller's; 0: none wants it */
     uint64_t            park_gen;
     struct timer        freeze;
+    struct reclaim     *reclaim;        /* its memory is being given back */
 };
 
 /* Makes it when it is not there. */

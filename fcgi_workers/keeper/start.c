@@ -19,6 +19,7 @@
 #include "live.h"
 #include "machine.h"
 #include "peers.h"
+#include "reclaim.h"
 #include "stop.h"
 #include "store.h"
 #include "workspace.h"
@@ -105,6 +106,7 @@ void live_drop(struct sandbox *sb)
     loop_timer_clear(sb->k->loop, &live->ports);
     loop_timer_clear(sb->k->loop, &live->freeze);
     loop_timer_clear(sb->k->loop, &live->drain);
+    reclaim_end(sb);
     links_park_forget(sb);
     if (live->netns >= 0)
         close(live->netns);
@@ -616,6 +618,7 @@ void start_thaw(struct sandbox *sb, bool frozen)
 {
     struct live *live = live_of(sb);
 
+    reclaim_end(sb);
     live->mode = MODE_THAW;
     live->frozen = false;
     live->fault.code = NULL;

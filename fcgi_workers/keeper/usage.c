@@ -122,6 +122,41 @@ static int cpu_us(const struct sandbox *sb, int64_t *out)
     return errno == 0 && *out >= 0 ? 0 : -1;
 }
 
+/* ---- memory -------------------------------------------------------------- */
+
+static int64_t number_after(const char *text, const char *word)
+{
+    size_t      len = strlen(word);
+    const char *at;
+
+    for (at = text; at != NULL; at = strchr(at, '\n')) {
+        at += *at == '\n';
+        if (strncmp(at, word, len) == 0)
+            return strtoll(at + len, NULL, 10);
+    }
+    return 0;
+}
+
+int64_t usage_memory(const struct sandbox *sb)
+{
+    char    path[PATH_MAX], text[8192];
+    bool    v2;
+    int64_t all, old;
+
+    if (sb->pid <= 0
+        || usage_cgroup(sb->pid, "memory", "memory.usage_in_bytes",
+            "memory.current", &v2, path, sizeof(path)) == -1
+        || read_small(path, text, sizeof(text)) <= 0)
+        return -1;
+    all = strtoll(text, NULL, 10);
+    if (usage_cgroup(sb->pid, "memory", "memory.stat", "memory.stat", &v2,
+            path, sizeof(path)) == -1
+        || read_small(path, text, sizeof(text)) <= 0)
+        return -1;
+    old = number_after(text, v2 ? "inactive_file " : "total_inactive_file ");
+    return all > old ? all - old : 0;
+}
+
 /* ---- the interface ------------------------------------------------------- */
 
 static int net_bytes(const struct sandbox *sb, int64_t *out)

@@ -27,6 +27,9 @@ struct usage_rate {
 
 /* -1 and *e when a file cannot be read: then nothing is known. */
 int  usage_take(const struct sandbox *sb, struct usage *out, struct err *e);
+/* Bytes of memory that it needs: without what is only cached and old. -1:
+ * not known. */
+int64_t usage_memory(const struct sandbox *sb);
 void usage_rate(const struct usage *from, const struct usage *to,
     struct usage_rate *out);
 /* More than the settings allow a sandbox that is to fall asleep? */
