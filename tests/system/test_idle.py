@@ -132,6 +132,18 @@ class Freeze(Sleeping):
         self.status(200, self.s.preview(box))
         self.s.purge(box)
 
+    def test_paused_and_unpaused_behind_our_back(self):
+        box = self.s.create_app(3000, freeze_s=3000)
+        ref = self.s.container(box)["Id"]
+        self.s.docker.call("POST", f"/containers/{ref}/pause")
+        self.frozen(box)
+        self.status(200, self.s.preview(box))
+        self.s.expect(200, "POST", f"/v1/sandboxes/{box}/freeze")
+        self.s.docker.call("POST", f"/containers/{ref}/unpause")
+        until("it runs", lambda: self.s.state(box) == "running")
+        self.status(200, self.s.preview(box))
+        self.s.purge(box)
+
     def test_visits_while_it_freezes_again_and_again(self):
         """Our own sleeping never costs a request."""
         box = self.s.create_app(3000)
@@ -186,7 +198,9 @@ class Freeze(Sleeping):
             self.assertEqual("busy", idle["state"], idle)
             self.frozen(box)
             self.assertEqual([], self.idle(box)["because"])
-            message = b"\x82\x85" + bytes(4) + b"hall%d" % i
+            # Of another length each time: else it were a heartbeat.
+            text = b"hello" * (i + 1)
+            message = bytes((0x82, 0x80 + len(text))) + bytes(4) + text
             ws.sendall(message)
             got = b""
             while len(got) < len(message):
