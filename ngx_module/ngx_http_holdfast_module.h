@@ -162,7 +162,7 @@ struct ngx_http_holdfast_ctx_s {
     ngx_uint_t                   ntickets;
     ngx_str_t                    cookie;        /* for the app */
     struct ticket                ticket;        /* the one that counts */
-    uint32_t                     share_epoch;   /* of the route, then */
+    uint64_t                     share_epoch;   /* of the route, then */
     uint64_t                     share_number;  /* of the question */
     ngx_uint_t                   share_index;   /* of the ticket */
     ngx_uint_t                   cookies;       /* bits: which are cookies */

@@ -17,6 +17,7 @@
 #define MAC_LEN    32
 #define MAC_TEXT   43           /* base64url without padding */
 #define EXPIRES_MAX 99999999999LL
+#define EPOCH_MAX   999999999999999ULL
 
 struct cursor {
     const char *p;
@@ -202,7 +203,7 @@ number_of(struct cursor *c, const char *p, size_t len, uint64_t max)
     uint64_t n = 0;
     size_t   i;
 
-    if (len == 0 || len > 11 || (len > 1 && p[0] == '0')) {
+    if (len == 0 || len > 15 || (len > 1 && p[0] == '0')) {
         c->bad = true;
         return 0;
     }
@@ -316,7 +317,7 @@ ticket_parse(const char *p, size_t len, struct ticket *t,
         take_name(&c, t->share, TICKET_SHARE_MAX);
     }
     s = take(&c, '.');
-    t->epoch = (uint32_t) number_of(&c, s.p, s.len, UINT32_MAX);
+    t->epoch = number_of(&c, s.p, s.len, EPOCH_MAX);
     if (c.bad || c.end - c.p != MAC_TEXT
         || strlen(key) != TICKET_KEY_LEN)
     {
