@@ -463,6 +463,71 @@ class Tenants(Case):
                       token="alpha-secret")
 
 
+    def test_tickets_at_the_api(self):
+        made = self.s.api("POST", "/v1/sandboxes", {}, token="alpha-secret")
+        box, other = made.json["id"], self.s.api(
+            "POST", "/v1/sandboxes", {}, token="beta-secret").json["id"]
+
+        def ticket(*allow, **body):
+            return self.s.expect(201, "POST", f"/v1/sandboxes/{box}/tickets",
+                                 {"allow": allow, **body},
+                                 token="alpha-secret").json["ticket"]
+
+        def get(path, t, method="GET", **headers):
+            mark = "&" if "?" in path else "?"
+            return self.s.api(method, f"/v1/sandboxes/{path}{mark}ticket={t}",
+                              headers=headers)
+        events, files = ticket("events"), ticket("files:read")
+        term = ticket("terminal")
+        self.s.expect(200, "POST", f"/v1/sandboxes/{box}/stop",
+                      token="alpha-secret")
+        for path, t in (("events", events), ("tasks/1/events", events),
+                        ("files?path=x", files), ("export", files),
+                        ("files/content?path=x", files), ("terminal", term)):
+            a = get(f"{box}/{path}", t)
+            self.assertNotIn(a.status, (401, 403, 400), f"{path} {a!r}")
+        for path, t, method in (
+                (f"{box}/events", files, "GET"), (f"{box}/files", term, "GET"),
+                (f"{box}/events", ticket("preview"), "GET"),
+                (f"{box}", events, "GET"), (f"{box}/env", events, "PUT"),
+                (f"{box}/files", files, "PUT"), (f"{box}/exec", term, "POST"),
+                (f"{box}/files", files, "DELETE"),
+                (f"{box}/events/", events, "GET"),
+                (f"{box}/events/x", events, "GET"),
+                (f"{other}/events", events, "GET"),
+                ("nobody/events", events, "GET"),
+                (f"{box}/events", events[:-1] + "A", "GET"),
+                (f"{box}/events", "", "GET")):
+            a = get(path, t, method)
+            self.assertIn(a.status, (401, 403), f"{method} {path} {a!r}")
+        a = get(f"{box}/events", events, Origin="http://evil.example")
+        self.error(403, "origin_refused", a)
+        self.assertEqual("stopped", self.s.api(
+            "GET", f"/v1/sandboxes/{box}", token="alpha-secret"
+        ).json["state"])
+        for protocol, status in ((f"holdfast.ticket.{term}", 0),
+                                 ("holdfast.terminal.v1, holdfast.ticket."
+                                  f"{term}", 0),
+                                 ("holdfast.terminal.v1", 401),
+                                 ("holdfast.ticket.x", 401)):
+            a = self.s.api("GET", f"/v1/sandboxes/{box}/terminal", headers={
+                "Sec-WebSocket-Protocol": protocol})
+            if status:
+                self.status(status, a)
+            else:
+                self.assertNotIn(a.status, (400, 401, 403), repr(a))
+        for name in glob.glob(f"{self.s.dir}/log/*"):
+            with open(name) as f:
+                text = f.read()
+            for t in (events, files, term):
+                self.assertNotIn(t.rsplit(".", 1)[1], text, name)
+        self.s.expect(404, "POST", f"/v1/sandboxes/{box}/tickets",
+                      {"allow": ["events"]}, token="beta-secret")
+        short = ticket("events", ttl_s=1)
+        until("it expires",
+              lambda: get(f"{box}/events", short).status == 401, 5)
+
+
 class Tls(Case):
     """TLS in our nginx, as lua-free-config/tls.conf.example has it."""
 
