@@ -2,9 +2,9 @@
 /*
  * Who may enter a private preview: tickets (common/ticket.h).
  *
- *   query    hf_ticket=...        a visit becomes a cookie and a redirect to the
- *                                 same path without it; what cannot follow one
- *                                 (a WebSocket, an EventSource, a fetch) enters
+ *   query    hf_ticket=...: a visit becomes a cookie and a redirect to the same
+ *            path without it; what cannot follow one (a WebSocket, an
+ *            EventSource, a fetch) enters
  *   header   X-Holdfast-Ticket
  *   cookie   __Host-hf_ticket over TLS, hf_ticket without
  *

@@ -42,8 +42,7 @@ static const struct {
 
 /* ---- writing ------------------------------------------------------------ */
 
-static void
-put(struct out *o, const char *p, size_t len)
+static void put(struct out *o, const char *p, size_t len)
 {
     if (o->bad || len > TICKET_MAX - o->len) {
         o->bad = true;
@@ -53,8 +52,7 @@ put(struct out *o, const char *p, size_t len)
     o->len += len;
 }
 
-static void
-put_number(struct out *o, uint64_t n)
+static void put_number(struct out *o, uint64_t n)
 {
     char   digits[20];
     size_t i = sizeof(digits);
@@ -66,8 +64,7 @@ put_number(struct out *o, uint64_t n)
     put(o, digits + i, sizeof(digits) - i);
 }
 
-static void
-put_allow(struct out *o, const struct ticket *t)
+static void put_allow(struct out *o, const struct ticket *t)
 {
     const char *before = "";
     size_t      i;
@@ -92,8 +89,7 @@ put_allow(struct out *o, const struct ticket *t)
 }
 
 /* All but the signature, with the dot before it. */
-static size_t
-write_body(const struct ticket *t, const char *key, char *out)
+static size_t write_body(const struct ticket *t, const char *key, char *out)
 {
     struct out o = { out, 0, false };
 
@@ -116,8 +112,7 @@ write_body(const struct ticket *t, const char *key, char *out)
     return o.bad ? 0 : o.len;
 }
 
-static void
-base64url(const unsigned char *in, char out[MAC_TEXT])
+static void base64url(const unsigned char *in, char out[MAC_TEXT])
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
         "abcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -136,8 +131,7 @@ base64url(const unsigned char *in, char out[MAC_TEXT])
 }
 
 /* Of the body without its last dot, a line end, and the tag. */
-static int
-mac(const char *body, size_t len, const struct ticket_key *key,
+static int mac(const char *body, size_t len, const struct ticket_key *key,
     uint64_t tenant, char out[MAC_TEXT])
 {
     static const char hex[] = "0123456789abcdef";
@@ -158,8 +152,7 @@ mac(const char *body, size_t len, const struct ticket_key *key,
     return 0;
 }
 
-size_t
-ticket_sign(const struct ticket *t, const struct ticket_key *key,
+size_t ticket_sign(const struct ticket *t, const struct ticket_key *key,
     uint64_t tenant, char *out)
 {
     struct ticket again;
@@ -182,8 +175,7 @@ ticket_sign(const struct ticket *t, const struct ticket_key *key,
 /* ---- reading ------------------------------------------------------------ */
 
 /* The bytes up to `sep`, which must be there unless it is the end's. */
-static struct ticket_found
-take(struct cursor *c, char sep)
+static struct ticket_found take(struct cursor *c, char sep)
 {
     struct ticket_found s = { c->p, 0 };
 
@@ -197,8 +189,7 @@ take(struct cursor *c, char sep)
     return s;
 }
 
-static uint64_t
-number_of(struct cursor *c, const char *p, size_t len, uint64_t max)
+static uint64_t number_of(struct cursor *c, const char *p, size_t len, uint64_t max)
 {
     uint64_t n = 0;
     size_t   i;
@@ -220,8 +211,7 @@ number_of(struct cursor *c, const char *p, size_t len, uint64_t max)
 }
 
 /* [a-z0-9]{1,max} */
-static void
-take_name(struct cursor *c, char *out, size_t max)
+static void take_name(struct cursor *c, char *out, size_t max)
 {
     struct ticket_found s = take(c, '.');
     size_t              i;
@@ -239,8 +229,7 @@ take_name(struct cursor *c, char *out, size_t max)
     out[c->bad ? 0 : s.len] = '\0';
 }
 
-static void
-take_port(struct cursor *c, struct ticket *t, const char *p, size_t len)
+static void take_port(struct cursor *c, struct ticket *t, const char *p, size_t len)
 {
     uint16_t port = (uint16_t) number_of(c, p, len, 65535);
     unsigned i;
@@ -256,8 +245,7 @@ take_port(struct cursor *c, struct ticket *t, const char *p, size_t len)
     t->ports[t->nports++] = port;
 }
 
-static void
-take_allow(struct cursor *c, struct ticket *t)
+static void take_allow(struct cursor *c, struct ticket *t)
 {
     struct ticket_found s = take(c, '.');
     const char         *p = s.p, *end = s.p + s.len, *next;
@@ -289,8 +277,7 @@ take_allow(struct cursor *c, struct ticket *t)
         c->bad = true;
 }
 
-int
-ticket_parse(const char *p, size_t len, struct ticket *t,
+int ticket_parse(const char *p, size_t len, struct ticket *t,
     char key[TICKET_KEY_LEN + 1])
 {
     struct cursor       c = { p, p + len, false };
@@ -326,8 +313,7 @@ ticket_parse(const char *p, size_t len, struct ticket *t,
     return 0;
 }
 
-enum ticket_verdict
-ticket_check(const char *p, size_t len, const struct ticket_keys *keys,
+enum ticket_verdict ticket_check(const char *p, size_t len, const struct ticket_keys *keys,
     uint64_t tenant, int64_t now_s, struct ticket *t)
 {
     const struct ticket_key *key = NULL;
@@ -348,8 +334,7 @@ ticket_check(const char *p, size_t len, const struct ticket_keys *keys,
     return t->expires_s <= now_s ? TICKET_EXPIRED : TICKET_OK;
 }
 
-int
-ticket_opens(const struct ticket *t, unsigned port)
+int ticket_opens(const struct ticket *t, unsigned port)
 {
     unsigned i;
 
@@ -364,8 +349,7 @@ ticket_opens(const struct ticket *t, unsigned port)
 
 /* ---- keys --------------------------------------------------------------- */
 
-static int
-hex_digit(char ch)
+static int hex_digit(char ch)
 {
     if (ch >= '0' && ch <= '9')
         return ch - '0';
@@ -373,8 +357,7 @@ hex_digit(char ch)
 }
 
 /* A key is called by the first digits of its digest. */
-static int
-key_parse(const char *p, size_t len, struct ticket_key *key)
+static int key_parse(const char *p, size_t len, struct ticket_key *key)
 {
     static const char hex[] = "0123456789abcdef";
     unsigned char     digest[EVP_MAX_MD_SIZE];
@@ -400,8 +383,7 @@ key_parse(const char *p, size_t len, struct ticket_key *key)
     return 0;
 }
 
-int
-ticket_keys_parse(const char *p, size_t len, struct ticket_keys *keys)
+int ticket_keys_parse(const char *p, size_t len, struct ticket_keys *keys)
 {
     static const char *const words[TICKET_KEYS] = {
         "previous ", "current ", "next "
@@ -431,14 +413,12 @@ ticket_keys_parse(const char *p, size_t len, struct ticket_keys *keys)
 
 /* ---- taking tickets out ------------------------------------------------- */
 
-static bool
-blank(char ch)
+static bool blank(char ch)
 {
     return ch == ' ' || ch == '\t';
 }
 
-size_t
-ticket_cut(const char *in, size_t len, char sep, const char *name, char *out,
+size_t ticket_cut(const char *in, size_t len, char sep, const char *name, char *out,
     struct ticket_found *found, size_t max, size_t *nfound)
 {
     const char *p = in, *end = in + len, *next, *from, *to;
