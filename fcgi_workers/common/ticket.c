@@ -189,7 +189,8 @@ static struct ticket_found take(struct cursor *c, char sep)
     return s;
 }
 
-static uint64_t number_of(struct cursor *c, const char *p, size_t len, uint64_t max)
+static uint64_t number_of(struct cursor *c, const char *p, size_t len,
+    uint64_t max)
 {
     uint64_t n = 0;
     size_t   i;
@@ -229,7 +230,8 @@ static void take_name(struct cursor *c, char *out, size_t max)
     out[c->bad ? 0 : s.len] = '\0';
 }
 
-static void take_port(struct cursor *c, struct ticket *t, const char *p, size_t len)
+static void take_port(struct cursor *c, struct ticket *t, const char *p,
+    size_t len)
 {
     uint16_t port = (uint16_t) number_of(c, p, len, 65535);
     unsigned i;
@@ -313,8 +315,9 @@ int ticket_parse(const char *p, size_t len, struct ticket *t,
     return 0;
 }
 
-enum ticket_verdict ticket_check(const char *p, size_t len, const struct ticket_keys *keys,
-    uint64_t tenant, int64_t now_s, struct ticket *t)
+enum ticket_verdict ticket_check(const char *p, size_t len,
+    const struct ticket_keys *keys, uint64_t tenant, int64_t now_s,
+    struct ticket *t)
 {
     const struct ticket_key *key = NULL;
     char                     id[TICKET_KEY_LEN + 1], want[MAC_TEXT];
@@ -418,8 +421,8 @@ static bool blank(char ch)
     return ch == ' ' || ch == '\t';
 }
 
-size_t ticket_cut(const char *in, size_t len, char sep, const char *name, char *out,
-    struct ticket_found *found, size_t max, size_t *nfound)
+size_t ticket_cut(const char *in, size_t len, char sep, const char *name,
+    char *out, struct ticket_found *found, size_t max, size_t *nfound)
 {
     const char *p = in, *end = in + len, *next, *from, *to;
     size_t      n = strlen(name), used = 0;

@@ -31,7 +31,8 @@ static int keys_path(char out[PATH_MAX], const char *data_dir, const char *more,
     return 0;
 }
 
-static int keys_read(struct ticket_keys *keys, int fd, const char *path, struct err *e)
+static int keys_read(struct ticket_keys *keys, int fd, const char *path,
+    struct err *e)
 {
     struct stat st;
     char        text[TICKET_KEYS_TEXT];
@@ -54,7 +55,8 @@ static int keys_read(struct ticket_keys *keys, int fd, const char *path, struct 
     return rc;
 }
 
-static size_t keys_text(const struct ticket_keys *keys, char out[TICKET_KEYS_TEXT])
+static size_t keys_text(const struct ticket_keys *keys,
+    char out[TICKET_KEYS_TEXT])
 {
     size_t n = 0, i;
     int    slot;
@@ -84,8 +86,8 @@ static int keys_sync_dir(const char *data_dir)
 }
 
 /* `over`: takes the place of one that is there; else it stays. */
-static int keys_write(const struct ticket_keys *keys, const char *data_dir, int over,
-    struct err *e)
+static int keys_write(const struct ticket_keys *keys, const char *data_dir,
+    int over, struct err *e)
 {
     char   path[PATH_MAX], temp[PATH_MAX], text[TICKET_KEYS_TEXT];
     size_t n;
