@@ -74,6 +74,13 @@ static ngx_command_t  ngx_http_holdfast_commands[] = {
       offsetof(ngx_http_holdfast_main_conf_t, door),
       NULL },
 
+    { ngx_string("holdfast_redis"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_holdfast_socket_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_holdfast_main_conf_t, redis),
+      NULL },
+
     { ngx_string("holdfast_spares"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_num_slot,
@@ -549,6 +556,7 @@ ngx_http_holdfast_create_main_conf(ngx_conf_t *cf)
      *     hmcf->zone = NULL;
      *     hmcf->keeper = { NULL };
      *     hmcf->door = { NULL };
+     *     hmcf->redis = { NULL };
      *     hmcf->domain = { 0, NULL };
      *     hmcf->tokens = NULL;
      *     hmcf->origins = NULL;
@@ -727,6 +735,10 @@ ngx_http_holdfast_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
+    if (ngx_http_holdfast_activity_init(cycle) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     return ngx_http_holdfast_link_init(cycle);
 }
 
@@ -740,5 +752,6 @@ ngx_http_holdfast_exit_process(ngx_cycle_t *cycle)
 
     ngx_http_holdfast_link_exit(cycle);
     ngx_http_holdfast_door_exit(cycle);
+    ngx_http_holdfast_activity_exit(cycle);
     ngx_http_holdfast_table_detach();
 }

@@ -21,6 +21,7 @@
  *   _warming   the page of a navigation that waits
  *   _cookie    keeps an app's cookies to its host
  *   _quiet     long-lived connections that carry nothing but heartbeats
+ *   _activity  when to look at a sandbox again, for Redis
  *   _status    variables, status, metrics
  */
 
@@ -104,6 +105,7 @@ typedef struct {
     ngx_shm_zone_t              *zone;
     ngx_addr_t                   keeper;
     ngx_addr_t                   door;
+    ngx_addr_t                   redis;         /* or none */
     ngx_str_t                    domain;
     ngx_http_holdfast_tokens_t  *tokens;        /* NULL: no authentication */
     ngx_http_holdfast_token_t   *nobody;        /* the caller without one */
@@ -357,6 +359,11 @@ void ngx_http_holdfast_quiet_told(const u_char *id, size_t len,
     ngx_uint_t awake);
 void ngx_http_holdfast_quiet_close(const u_char *id, size_t len);
 void ngx_http_holdfast_quiet_closed(const u_char *id, size_t len);
+
+/* _activity */
+ngx_int_t ngx_http_holdfast_activity_init(ngx_cycle_t *cycle);
+void ngx_http_holdfast_activity_exit(ngx_cycle_t *cycle);
+void ngx_http_holdfast_activity_mark(ngx_http_holdfast_entry_t *e);
 
 /* _status */
 ngx_int_t ngx_http_holdfast_add_variables(ngx_conf_t *cf);

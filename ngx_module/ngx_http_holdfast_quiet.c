@@ -307,6 +307,7 @@ ngx_http_holdfast_quiet_rouse(ngx_http_holdfast_quiet_t *quiet, ngx_uint_t ask)
 
         if (!quiet->ctx->inactive) {
             ngx_http_holdfast_table_stamp(quiet->ctx->entry);
+            ngx_http_holdfast_activity_mark(quiet->ctx->entry);
         }
 
         return;

@@ -107,7 +107,7 @@ ngx_http_holdfast_route_set(ngx_http_holdfast_entry_t *e,
                | (p->declared_only ? NGX_HTTP_HOLDFAST_DECLARED : 0);
     e->wakes = (uint8_t) p->wakes;
     e->tenant = p->tenant;
-    e->freeze_s = p->freeze_s;
+    e->next_s = p->freeze_s;
     e->share_epoch = ngx_max(e->share_epoch, p->share_epoch);
 
     e->nports = ngx_min(p->nports, LINE_PORTS_MAX);
@@ -294,6 +294,7 @@ ngx_http_holdfast_route_inflight(const struct line *in, struct line *out)
     out->type = 'J';
     out->up = 1;
     out->seq = in->seq;
+    out->idle_ms = NGX_MAX_UINT32_VALUE;        /* nothing that we know of */
 
     ngx_http_holdfast_table_lock();
 

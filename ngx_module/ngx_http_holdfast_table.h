@@ -40,9 +40,9 @@ typedef struct {
     uint8_t            id_len;
     uint8_t            host_len;
     uint8_t            nports;
-    uint8_t            pad;
+    uint8_t            dirty;           /* to be told to Redis */
     uint16_t           v6[NGX_HTTP_HOLDFAST_V6];    /* ports on ::1 only */
-    uint32_t           freeze_s;
+    uint32_t           next_s;          /* idle so long: the next rung */
     uint64_t           share_epoch;
     uint64_t           generation;
     uint64_t           tenant;
@@ -144,6 +144,7 @@ ngx_http_holdfast_entry_t *ngx_http_holdfast_table_find(const u_char *id,
 ngx_http_holdfast_entry_t *ngx_http_holdfast_table_insert(const u_char *id,
     size_t len);
 ngx_http_holdfast_entry_t *ngx_http_holdfast_table_entry(uint32_t n);
+uint32_t ngx_http_holdfast_table_number(ngx_http_holdfast_entry_t *e);
 void ngx_http_holdfast_table_empty(void);
 ngx_uint_t ngx_http_holdfast_entry_active(ngx_http_holdfast_entry_t *e);
 ngx_uint_t ngx_http_holdfast_entry_quiet(ngx_http_holdfast_entry_t *e);

@@ -76,6 +76,10 @@ int  api_env(struct api *a, struct request *r,
     const struct route *route, struct err *e);
 int  api_keepalive(struct api *a, struct request *r,
     const struct route *route, struct err *e);
+int  api_lease(struct api *a, struct request *r,
+    const struct route *route, struct err *e);
+int  api_unlease(struct api *a, struct request *r,
+    const struct route *route, struct err *e);
 int  api_delete_v1(struct api *a, struct request *r,
     const struct route *route, struct err *e);
 /* An operation or question about one sandbox without arguments. */

@@ -33,6 +33,8 @@ struct admission;
 struct news;
 struct reconcile;
 struct shares;
+struct reaper;
+struct reclaims;
 struct sandbox;
 
 struct keeper {
@@ -47,6 +49,8 @@ struct keeper {
     struct news           *news;
     struct reconcile      *reconcile;
     struct shares         *shares;
+    struct reaper         *reaper;
+    struct reclaims       *reclaims;
     struct engine         *engine;
     struct engine_caps     caps;
     struct crypt_key       key;

@@ -18,12 +18,16 @@
 #include "../common/log.h"
 #include "admission.h"
 #include "core.h"
+#include "inquiry.h"
+#include "leases.h"
 #include "links.h"
 #include "live.h"
 #include "machine.h"
 #include "news.h"
 #include "ops.h"
 #include "peers.h"
+#include "reaper.h"
+#include "reclaim.h"
 #include "reconcile.h"
 #include "shares.h"
 #include "store.h"
@@ -152,7 +156,9 @@ static int keeper_open(struct keeper *k, struct err *e)
         return err_errno(e, "make data_dir");
     if (keeper_files(k, e) == -1 || shares_open(k, e) == -1
         || store_open(k, e) == -1
-        || sandboxes_open(k, e) == -1 || admission_open(k, e) == -1
+        || sandboxes_open(k, e) == -1 || leases_open(k, e) == -1
+        || admission_open(k, e) == -1
+        || reaper_open(k, e) == -1 || reclaim_open(k, e) == -1
         || news_open(k, e) == -1 || peers_open(k, e) == -1
         || links_open(k, FD_LINKS, e) == -1
         || ops_open(k, FD_OPS, e) == -1)
@@ -179,8 +185,12 @@ static void keeper_close(struct keeper *k)
 {
     sandbox_each(k, keeper_drop_live, NULL);
     reconcile_close(k);
+    reaper_close(k);
+    reclaim_close(k);
     engine_free(k->engine);
     ops_close(k);
+    if (k->links != NULL)
+        inquiry_close(k);
     links_close(k);
     peers_close(k);
     news_close(k);

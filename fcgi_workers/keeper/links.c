@@ -17,6 +17,7 @@
 #include "../common/msg.h"
 #include "live.h"
 #include "ops.h"
+#include "reaper.h"
 #include "shares.h"
 
 #define GENERATION_SANE (1ULL << 60)
@@ -62,7 +63,7 @@ void link_describe(const struct sandbox *sb, struct line *line, char type)
     p->declared_only = sb->declared_only;
     p->tenant = sb->tenant->tag;
     p->host_mode = str(sb->host_mode);
-    p->freeze_s = (uint32_t) sb->freeze_s;
+    p->freeze_s = (uint32_t) reaper_next_s(sb);
     p->share_epoch = (uint64_t) sb->share_epoch;
     p->nports = sb->nports;
     memcpy(p->ports, sb->ports, sizeof(p->ports));
@@ -159,6 +160,7 @@ static void link_free(struct link *l)
     all->link[l->slot] = NULL;
     asks_link_gone(l);
     park_link_gone(l);
+    inquiry_link_gone(l);
     ops_link_gone(l->k, l->slot);
     loop_remove(l->k->loop, &l->watch);
     close(l->watch.fd);
@@ -293,8 +295,11 @@ static int link_line(struct link *l, const char *p, size_t len)
     case 'T':
         shares_heard(l->k, l->slot, &in);
         break;
+    case 'J':
+        inquiry_heard(l, &in);
+        break;
     default:
-        break;                  /* J: nobody has asked yet */
+        break;
     }
     return 0;
 }

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "idle.h"
+#include "leases.h"
 #include "ops.h"
 #include "shares.h"
 #include "store.h"
@@ -177,6 +179,7 @@ int request_run(struct request *r, struct err *e)
     case OP_WAKE:
     case OP_START:
     case OP_STOP:
+    case OP_FREEZE:
     case OP_RESTART:
     case OP_DELETE:
     case OP_PURGE:
@@ -191,6 +194,13 @@ int request_run(struct request *r, struct err *e)
     case OP_UNSHARE:
     case OP_TICKET:
         return share_request(r, e);
+    case OP_LEASE:
+    case OP_UNLEASE:
+        return lease_request(r, e);
+    case OP_LEASES:
+        return leases_request(r, e);
+    case OP_IDLE:
+        return idle_request(r, e);
     case OP_ANSWER:
         return request_answer(r, e);
     default:

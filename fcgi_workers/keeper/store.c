@@ -113,6 +113,14 @@ static const char *const store_sql[ST_COUNT] = {
     [ST_SHARE_EPOCH] = "UPDATE sandboxes SET share_epoch=?2 WHERE id=?1",
     [ST_SHARE_PRUNE] = "DELETE FROM shares WHERE id IN (SELECT id FROM shares"
         " WHERE expires_ms<?1 LIMIT 500)",
+    [ST_LEASE] = "INSERT INTO leases(id,sandbox,reason,until_ms,made_ms)"
+        " VALUES(?1,?2,?3,?4,?5)",
+    [ST_LEASE_TIDY] = "DELETE FROM leases WHERE sandbox=?1 AND until_ms<?2",
+    [ST_LEASE_DROP] = "DELETE FROM leases WHERE id=?1 AND sandbox=?2",
+    [ST_LEASES] = "SELECT id,reason,until_ms,made_ms FROM leases"
+        " WHERE sandbox=?1 AND until_ms>?2 ORDER BY made_ms,id",
+    [ST_LEASE_ENDS] = "SELECT sandbox,max(until_ms) FROM leases"
+        " GROUP BY sandbox",
 };
 
 /* ---- a full disk --------------------------------------------------------- */

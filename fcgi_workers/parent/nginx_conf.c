@@ -94,7 +94,8 @@ conf_http_paths(const struct conf *c, struct buf *b)
     buf_printf(b, "access_log            %s/access.log holdfast;\n\n",
         s->log_dir);
     buf_printf(b, "holdfast_keeper unix:%s/keeper.sock;\n", s->run_dir);
-    buf_printf(b, "holdfast_door   unix:%s/door.sock;\n\n", s->run_dir);
+    buf_printf(b, "holdfast_door   unix:%s/door.sock;\n", s->run_dir);
+    buf_printf(b, "holdfast_redis  unix:%s/redis.sock;\n\n", s->run_dir);
 }
 
 static void
