@@ -85,5 +85,5 @@ const char *const schema_steps[SCHEMA_VERSION] = {
     "  expires_ms INTEGER NOT NULL) STRICT;"
     "CREATE INDEX shares_sandbox ON shares(sandbox);"
     "CREATE INDEX shares_expires ON shares(expires_ms);"
-    "UPDATE sandboxes SET share_epoch = created_ms / 1000;",
+    "UPDATE sandboxes SET share_epoch = created_ms;",
 };
