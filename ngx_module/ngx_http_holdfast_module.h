@@ -8,6 +8,7 @@
  *   _table     route table in shared memory
  *   _route     what the keeper's lines do to it
  *   _gate      the one handler, in PRECONTENT
+ *   _enter     in flight in a sandbox, with a socket inside
  *   _caller    who calls a preview, and what that caller may cause
  *   _hold      waiting requests and the asks they need
  *   _link      lines to and from the keeper
@@ -212,9 +213,15 @@ extern ngx_module_t  ngx_http_holdfast_module;
 ngx_int_t ngx_http_holdfast_handler(ngx_http_request_t *r);
 ngx_http_holdfast_ctx_t *ngx_http_holdfast_get_ctx(ngx_http_request_t *r);
 ngx_http_holdfast_ctx_t *ngx_http_holdfast_find_ctx(ngx_http_request_t *r);
+ngx_uint_t ngx_http_holdfast_has_body(ngx_http_request_t *r);
+
+/* _enter */
+ngx_int_t ngx_http_holdfast_enter(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx, ngx_http_holdfast_route_t *route);
+ngx_int_t ngx_http_holdfast_socket(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx);
 void ngx_http_holdfast_leave(ngx_http_holdfast_ctx_t *ctx);
 void ngx_http_holdfast_drop_sockets(ngx_http_holdfast_ctx_t *ctx);
-ngx_uint_t ngx_http_holdfast_has_body(ngx_http_request_t *r);
 
 /* _caller */
 ngx_uint_t ngx_http_holdfast_caller(ngx_http_request_t *r);
