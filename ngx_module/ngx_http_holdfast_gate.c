@@ -79,7 +79,9 @@ ngx_http_holdfast_handler(ngx_http_request_t *r)
         ctx->checked = 1;
     }
 
-    if (ctx->mode == NGX_HTTP_HOLDFAST_API) {
+    if (ctx->mode == NGX_HTTP_HOLDFAST_API
+        || ctx->mode == NGX_HTTP_HOLDFAST_OPEN)
+    {
         return NGX_DECLINED;
     }
 
@@ -143,7 +145,6 @@ ngx_http_holdfast_get_ctx(ngx_http_request_t *r)
 
     ctx->request = r;
     ctx->fd = -1;
-    ctx->method = r->method_name;
     ctx->args = r->args;
 
     ngx_http_holdfast_request_id(r, ctx);
@@ -176,6 +177,10 @@ ngx_http_holdfast_begin(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx)
     if (ctx->mode == NGX_HTTP_HOLDFAST_PREVIEW) {
 
         rc = ngx_http_holdfast_parse_preview(r, ctx);
+
+    } else if (ctx->mode == NGX_HTTP_HOLDFAST_OPEN) {
+
+        rc = ngx_http_holdfast_open(r, ctx);
 
     } else {
         rc = ngx_http_holdfast_access(r, ctx);

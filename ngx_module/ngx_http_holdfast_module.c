@@ -47,6 +47,7 @@ static ngx_conf_enum_t  ngx_http_holdfast_modes[] = {
     { ngx_string("guest"), NGX_HTTP_HOLDFAST_GUEST },
     { ngx_string("op"), NGX_HTTP_HOLDFAST_OP },
     { ngx_string("api"), NGX_HTTP_HOLDFAST_API },
+    { ngx_string("open"), NGX_HTTP_HOLDFAST_OPEN },
     { ngx_null_string, 0 }
 };
 

@@ -44,6 +44,7 @@
 #define NGX_HTTP_HOLDFAST_GUEST     2
 #define NGX_HTTP_HOLDFAST_OP        3
 #define NGX_HTTP_HOLDFAST_API       4
+#define NGX_HTTP_HOLDFAST_OPEN      5
 
 /* rounds of "hold, be released, look again" before a request gives up */
 #define NGX_HTTP_HOLDFAST_ROUNDS    32
@@ -141,8 +142,7 @@ struct ngx_http_holdfast_ctx_s {
     ngx_http_holdfast_name_t     name;
     uint64_t                     op;
     ngx_str_t                    request_id;
-    ngx_str_t                    method;        /* as the client sent it */
-    ngx_str_t                    args;
+    ngx_str_t                    args;          /* as the client sent them */
     ngx_str_t                   *origin;        /* an allowed one */
     ngx_http_holdfast_token_t   *token;
 
@@ -267,6 +267,8 @@ ngx_int_t ngx_http_holdfast_connect(ngx_http_holdfast_ctx_t *ctx,
     ngx_log_t *log, ngx_connection_t **cp);
 
 /* _access */
+ngx_int_t ngx_http_holdfast_open(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx);
 ngx_int_t ngx_http_holdfast_access(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx);
 ngx_int_t ngx_http_holdfast_may_enter(ngx_http_request_t *r,

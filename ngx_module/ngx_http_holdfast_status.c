@@ -19,6 +19,7 @@
 #define NGX_HTTP_HOLDFAST_VAR_ORIGIN   9
 #define NGX_HTTP_HOLDFAST_VAR_METHOD   10
 #define NGX_HTTP_HOLDFAST_VAR_ARGS     11
+#define NGX_HTTP_HOLDFAST_VAR_PATH     20
 
 
 typedef struct {
@@ -29,6 +30,8 @@ typedef struct {
 
 
 static ngx_int_t ngx_http_holdfast_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_holdfast_as_sent(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static void ngx_http_holdfast_state_name(ngx_http_holdfast_ctx_t *ctx,
     ngx_str_t *name);
@@ -70,8 +73,11 @@ static ngx_http_variable_t  ngx_http_holdfast_vars[] = {
     { ngx_string("holdfast_origin"), NULL, ngx_http_holdfast_variable,
       NGX_HTTP_HOLDFAST_VAR_ORIGIN, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
-    { ngx_string("holdfast_method"), NULL, ngx_http_holdfast_variable,
+    { ngx_string("holdfast_method"), NULL, ngx_http_holdfast_as_sent,
       NGX_HTTP_HOLDFAST_VAR_METHOD, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("holdfast_path"), NULL, ngx_http_holdfast_as_sent,
+      NGX_HTTP_HOLDFAST_VAR_PATH, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("holdfast_args"), NULL, ngx_http_holdfast_variable,
       NGX_HTTP_HOLDFAST_VAR_ARGS, NGX_HTTP_VAR_NOCACHEABLE, 0 },
@@ -146,10 +152,7 @@ ngx_http_holdfast_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 
     if (ctx == NULL) {
 
-        if (data == NGX_HTTP_HOLDFAST_VAR_METHOD) {
-            value = r->main->method_name;
-
-        } else if (data == NGX_HTTP_HOLDFAST_VAR_ARGS) {
+        if (data == NGX_HTTP_HOLDFAST_VAR_ARGS) {
             value = r->main->args;
         }
 
@@ -244,10 +247,6 @@ ngx_http_holdfast_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
         }
         break;
 
-    case NGX_HTTP_HOLDFAST_VAR_METHOD:
-        value = ctx->method;
-        break;
-
     case NGX_HTTP_HOLDFAST_VAR_ARGS:
         value = ctx->args;
         break;
@@ -260,6 +259,44 @@ done:
     v->valid = 1;
     v->no_cacheable = 1;
     v->not_found = 0;
+
+    return NGX_OK;
+}
+
+
+/*
+ * Method and path of the request line, whatever internal redirects and error
+ * pages have made of them.
+ */
+
+static ngx_int_t
+ngx_http_holdfast_as_sent(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+    uintptr_t data)
+{
+    u_char      end;
+    ngx_str_t  *from;
+
+    r = r->main;
+
+    if (data == NGX_HTTP_HOLDFAST_VAR_PATH) {
+        from = &r->unparsed_uri;
+        end = '?';
+
+    } else {
+        from = &r->request_line;
+        end = ' ';
+    }
+
+    v->data = from->data;
+    v->len = 0;
+
+    while (v->len < from->len && from->data[v->len] != end) {
+        v->len++;
+    }
+
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = (v->len == 0);
 
     return NGX_OK;
 }
