@@ -4,6 +4,7 @@
  * operation, that they are for is there.
  *
  *   _module    directives, configuration, start and end of a worker
+ *   _conf      what a directive's value must be
  *   _host      preview host and path grammar (pure)
  *   _table     route table in shared memory
  *   _route     what the keeper's lines do to it
@@ -121,7 +122,17 @@ typedef struct {
     ngx_uint_t                   mode;
     ngx_http_complex_value_t    *caller;
     ngx_uint_t                   error_preview;
+    ngx_str_t                    directive;     /* one of ours, and where */
+    ngx_str_t                    file;
+    ngx_uint_t                   line;
 } ngx_http_holdfast_loc_conf_t;
+
+
+typedef struct {                                /* of "holdfast_error" ... */
+    const char                  *word;
+    ngx_http_handler_pt          handler;
+    ngx_uint_t                   preview;
+} ngx_http_holdfast_content_t;
 
 
 typedef struct {
@@ -208,6 +219,31 @@ struct ngx_http_holdfast_ctx_s {
 
 extern ngx_module_t  ngx_http_holdfast_module;
 
+
+/* _conf */
+char *ngx_http_holdfast_socket_slot(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_holdfast_table_slot_conf(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+char *ngx_http_holdfast_domain(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_holdfast_list(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_holdfast_limit(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_holdfast_mode_slot(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_holdfast_caller_slot(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_holdfast_handler_slot(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_holdfast_msec_check(ngx_conf_t *cf, void *post,
+    void *data);
+char *ngx_http_holdfast_number_check(ngx_conf_t *cf, void *post,
+    void *data);
+char *ngx_http_holdfast_msec0_check(ngx_conf_t *cf, void *post, void *data);
+char *ngx_http_holdfast_check_location(ngx_conf_t *cf,
+    ngx_http_holdfast_loc_conf_t *hlcf);
 
 /* _gate */
 ngx_int_t ngx_http_holdfast_handler(ngx_http_request_t *r);
@@ -318,8 +354,8 @@ void ngx_http_holdfast_quiet_close(const u_char *id, size_t len);
 
 /* _status */
 ngx_int_t ngx_http_holdfast_add_variables(ngx_conf_t *cf);
-char *ngx_http_holdfast_status(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
+ngx_int_t ngx_http_holdfast_json_handler(ngx_http_request_t *r);
+ngx_int_t ngx_http_holdfast_prometheus_handler(ngx_http_request_t *r);
 void ngx_http_holdfast_request_id(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx);
 

@@ -35,8 +35,6 @@ static ngx_int_t ngx_http_holdfast_as_sent(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static void ngx_http_holdfast_state_name(ngx_http_holdfast_ctx_t *ctx,
     ngx_str_t *name);
-static ngx_int_t ngx_http_holdfast_json_handler(ngx_http_request_t *r);
-static ngx_int_t ngx_http_holdfast_prometheus_handler(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_holdfast_links(ngx_uint_t *workers,
     ngx_uint_t *holding, ngx_uint_t *spares);
 
@@ -387,29 +385,6 @@ ngx_http_holdfast_request_id(ngx_http_request_t *r,
 }
 
 
-char *
-ngx_http_holdfast_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_str_t                 *value;
-    ngx_http_core_loc_conf_t  *clcf;
-
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-    value = cf->args->elts;
-
-    if (ngx_strcmp(value[1].data, "json") == 0) {
-        clcf->handler = ngx_http_holdfast_json_handler;
-        return NGX_CONF_OK;
-    }
-
-    if (ngx_strcmp(value[1].data, "prometheus") == 0) {
-        clcf->handler = ngx_http_holdfast_prometheus_handler;
-        return NGX_CONF_OK;
-    }
-
-    return "must be \"json\" or \"prometheus\"";
-}
-
-
 static ngx_uint_t
 ngx_http_holdfast_links(ngx_uint_t *workers, ngx_uint_t *holding,
     ngx_uint_t *spares)
@@ -441,7 +416,7 @@ ngx_http_holdfast_links(ngx_uint_t *workers, ngx_uint_t *holding,
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_http_holdfast_json_handler(ngx_http_request_t *r)
 {
     u_char                            *p;
@@ -485,7 +460,7 @@ ngx_http_holdfast_json_handler(ngx_http_request_t *r)
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_http_holdfast_prometheus_handler(ngx_http_request_t *r)
 {
     u_char                            *p;
