@@ -261,6 +261,10 @@ ngx_http_holdfast_list(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             return "must be \"off\" alone, or a list";
         }
 
+        /* browsers send them in lower case, and nginx keeps Host so */
+
+        ngx_strlow(value[i].data, value[i].data, value[i].len);
+
         if (origins && !ngx_http_holdfast_is_origin(&value[i])) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "\"%V\" is not an origin, as "
@@ -270,8 +274,8 @@ ngx_http_holdfast_list(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         if (!origins && !ngx_http_holdfast_is_name(&value[i])) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "\"%V\" is not a host name in lower case "
-                               "without a port", &value[i]);
+                               "\"%V\" is not a host name without a port",
+                               &value[i]);
             return NGX_CONF_ERROR;
         }
 
