@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../common/maintenance.h"
 #include "../common/render.h"
 #include "operations.h"
 
@@ -120,7 +121,9 @@ int api_readyz(struct api *a, struct request *r,
     }
     json_object_put(parts);
     if (bad.len == 0) {
-        answer_text(r, 200, "ready\n");
+        answer_text(r, 200, maintenance_on(a->s, NULL)
+            ? "ready, in maintenance: nothing new is made or woken\n"
+            : "ready\n");
     } else {
         answer_text(r, 503, "not ready:");
         buf_add(&r->out, bad.data, bad.len);
@@ -227,6 +230,10 @@ int api_metrics(struct api *a, struct request *r,
     metrics_head(b, "holdfast_info", "gauge", "Version of this machine.");
     buf_printf(b, "holdfast_info{node=\"%s\",version=\"%s\"} 1\n",
         admin_node(a), HOLDFAST_VERSION);
+    metrics_head(b, "holdfast_maintenance", "gauge",
+        "1 while nothing new is made or woken.");
+    buf_printf(b, "holdfast_maintenance{node=\"%s\"} %d\n", admin_node(a),
+        maintenance_on(a->s, NULL));
     if (metrics_counts(a, b, "SELECT rung,count(*) FROM sandboxes GROUP BY"
             " rung", "holdfast_sandboxes", "rung", "Sandboxes by rung.",
             &why) == -1
@@ -349,7 +356,8 @@ int api_info(struct api *a, struct request *r,
     info_features(b);
     buf_printf(b, ",\"swap\":{\"mode\":\"%s\",\"total_mb\":%" PRId64 "}",
         swap > 0 ? "on" : "off", swap);
-    buf_str(b, ",\"parts\":");
+    buf_printf(b, ",\"maintenance\":%s,\"parts\":",
+        maintenance_on(a->s, NULL) ? "true" : "false");
     if (admin_ask(a, r, "ready", &parts, &why) == 0) {
         buf_str(b, json_object_to_json_string_ext(parts,
             JSON_C_TO_STRING_PLAIN));

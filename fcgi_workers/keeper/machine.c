@@ -13,6 +13,7 @@
 
 #include "../common/clock.h"
 #include "../common/log.h"
+#include "../common/maintenance.h"
 #include "admission.h"
 #include "links.h"
 #include "news.h"
@@ -24,6 +25,7 @@
 
 #define FALL_FORGET_MS 60000    /* so long awake: a death is the first again */
 #define FALL_WAIT_MAX  60000
+#define LOOK_AGAIN_MS  5000     /* is the maintenance over? */
 
 /* ---- events -------------------------------------------------------------- */
 
@@ -255,8 +257,12 @@ static void machine_idle(struct sandbox *sb)
         machine_event(sb, EV_WANT);
         return;
     }
-    if (sb->always_on && sb->stopped_by == STOPPED_NOBODY
-        && sb->again.slot == 0)
+    if (!sb->always_on || sb->stopped_by != STOPPED_NOBODY
+        || sb->again.slot != 0)
+        return;
+    if (maintenance_on(sb->k->s, NULL))
+        loop_timer_set(sb->k->loop, &sb->again, LOOK_AGAIN_MS);
+    else
         machine_event(sb, EV_WANT);
 }
 
