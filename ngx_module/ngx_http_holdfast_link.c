@@ -413,7 +413,7 @@ ngx_http_holdfast_link_line(const struct line *line)
 
         if (line->state == LINE_GONE) {
             ngx_http_holdfast_quiet_close((u_char *) line->id.p,
-                                          line->id.len);
+                                          line->id.len, 1);
         }
 
         ngx_http_holdfast_quiet_told((u_char *) line->id.p, line->id.len,
@@ -445,6 +445,10 @@ ngx_http_holdfast_link_line(const struct line *line)
 
     case 'O':
         ngx_http_holdfast_op_answered(line);
+        return NGX_OK;
+
+    case 'C':
+        ngx_http_holdfast_quiet_close((u_char *) line->id.p, line->id.len, 0);
         return NGX_OK;
 
     default:

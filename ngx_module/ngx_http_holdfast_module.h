@@ -21,6 +21,7 @@
  *   _warming   the page of a navigation that waits
  *   _cookie    keeps an app's cookies to its host
  *   _quiet     long-lived connections that carry nothing but heartbeats
+ *   _frames    where a WebSocket's frames end (pure)
  *   _status    variables, status, metrics
  */
 
@@ -36,6 +37,7 @@
 #include "door.h"
 #include "err.h"
 #include "line.h"
+#include "ngx_http_holdfast_frames.h"
 #include "ngx_http_holdfast_host.h"
 #include "ngx_http_holdfast_table.h"
 
@@ -350,7 +352,8 @@ ngx_uint_t ngx_http_holdfast_quiet_end(ngx_http_holdfast_ctx_t *ctx);
 void ngx_http_holdfast_quiet_ask_again(ngx_uint_t all);
 void ngx_http_holdfast_quiet_told(const u_char *id, size_t len,
     ngx_uint_t awake);
-void ngx_http_holdfast_quiet_close(const u_char *id, size_t len);
+void ngx_http_holdfast_quiet_close(const u_char *id, size_t len,
+    ngx_uint_t all);
 
 /* _status */
 ngx_int_t ngx_http_holdfast_add_variables(ngx_conf_t *cf);

@@ -44,7 +44,7 @@ struct line_policy {
 };
 
 struct line {
-    char            type;               /* H W O K J A R P I */
+    char            type;               /* H W O K J A R P I C */
     unsigned        up:1;               /* gate to keeper */
     struct line_str id;
     struct line_str node;               /* H */

@@ -46,7 +46,7 @@ static const char main_help[] =
     "  stop [--engine]       stop; with --engine an own Docker Engine, too\n"
     "  reload                read the settings anew\n"
     "  status                each part, its pid, since when, restarts\n"
-    "  maintenance [on|off]  on: nothing new is made or woken; none: how it is\n"
+    "  maintenance [on|off]  nothing new is made or woken; or how it is\n"
     "  check                 read the settings and look whether all is there\n"
     "  settings --markdown   the documentation of all settings\n"
     "  settings --example    a settings file with every default\n"
