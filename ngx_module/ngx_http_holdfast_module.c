@@ -254,7 +254,8 @@ ngx_http_holdfast_postconfiguration(ngx_conf_t *cf)
     }
 
     if (ngx_http_holdfast_cookie_init(cf) != NGX_OK
-        || ngx_http_holdfast_quiet_init(cf) != NGX_OK)
+        || ngx_http_holdfast_quiet_init(cf) != NGX_OK
+        || ngx_http_holdfast_metrics_init(cf) != NGX_OK)
     {
         return NGX_ERROR;
     }

@@ -22,7 +22,8 @@
  *   _cookie    keeps an app's cookies to its host
  *   _quiet     long-lived connections that carry nothing but heartbeats
  *   _frames    where a WebSocket's frames end (pure)
- *   _status    variables, status, metrics
+ *   _status    variables
+ *   _metrics   the figures
  */
 
 
@@ -357,10 +358,14 @@ void ngx_http_holdfast_quiet_close(const u_char *id, size_t len,
 
 /* _status */
 ngx_int_t ngx_http_holdfast_add_variables(ngx_conf_t *cf);
-ngx_int_t ngx_http_holdfast_json_handler(ngx_http_request_t *r);
-ngx_int_t ngx_http_holdfast_prometheus_handler(ngx_http_request_t *r);
 void ngx_http_holdfast_request_id(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx);
+
+
+/* _metrics */
+ngx_int_t ngx_http_holdfast_metrics_init(ngx_conf_t *cf);
+ngx_int_t ngx_http_holdfast_json_handler(ngx_http_request_t *r);
+ngx_int_t ngx_http_holdfast_prometheus_handler(ngx_http_request_t *r);
 
 
 #endif /* _NGX_HTTP_HOLDFAST_MODULE_H_INCLUDED_ */

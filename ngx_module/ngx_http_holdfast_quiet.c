@@ -554,6 +554,8 @@ ngx_http_holdfast_quiet_bye(ngx_event_t *ev)
         /* what the client still says must not make a reset of the close */
 
         r->lingering_close = 1;
+
+        ngx_http_holdfast_count(goodbyes);
     }
 
     /* an end, as nginx sees it; nothing is read from the app any more */

@@ -164,16 +164,22 @@ static int metrics_counts(struct api *a, struct buf *b, const char *sql,
     return rc;
 }
 
-/* Numbers of an object of the keeper as gauges. */
+/* Numbers of an object of the keeper as gauges; what it counts comes ready
+ * as text. */
 static void metrics_figures(struct buf *b, const char *node,
     struct json_object *all)
 {
+    struct json_object *text = json_object_object_get(all, "text");
+
+    if (json_object_is_type(text, json_type_string))
+        buf_str(b, json_object_get_string(text));
     json_object_object_foreach(all, name, v) {
         if (!json_object_is_type(v, json_type_int))
             continue;
-        buf_printf(b, "# TYPE holdfast_keeper_%s gauge\n"
+        buf_printf(b, "# HELP holdfast_keeper_%s As the keeper sees it now.\n"
+            "# TYPE holdfast_keeper_%s gauge\n"
             "holdfast_keeper_%s{node=\"%s\"} %" PRId64 "\n", name, name,
-            node, json_object_get_int64(v));
+            name, node, json_object_get_int64(v));
     }
 }
 

@@ -15,6 +15,7 @@
 #include "../common/log.h"
 #include "../common/maintenance.h"
 #include "admission.h"
+#include "figures.h"
 #include "links.h"
 #include "news.h"
 #include "op.h"
@@ -114,6 +115,7 @@ void machine_event(struct sandbox *sb, enum event ev)
             || c->act == ACT_AWAKE_AGAIN) && sb->reserved <= sb->generation)
         sb->reserved = sandbox_next_generation(sb->k);
     machine_times(sb, from);
+    figures_moved(sb, from);
     machine_route(sb, c->route);
     machine_note(sb, from);
     machine_defer(sb, c->act);
