@@ -32,6 +32,15 @@ static ngx_str_t *ngx_http_holdfast_in_list(ngx_array_t *list,
     ngx_str_t *value);
 
 
+/* Health and figures: for anybody who came by a name of ours. */
+
+ngx_int_t
+ngx_http_holdfast_open(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx)
+{
+    return ngx_http_holdfast_check_host(r, ctx);
+}
+
+
 ngx_int_t
 ngx_http_holdfast_access(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx)
 {

@@ -414,7 +414,7 @@ ngx_http_holdfast_link_line(const struct line *line)
 
         if (line->state == LINE_GONE) {
             ngx_http_holdfast_quiet_close((u_char *) line->id.p,
-                                          line->id.len);
+                                          line->id.len, 1);
         }
 
         if (line->state <= LINE_ASLEEP && line->policy.is_private) {
@@ -460,6 +460,10 @@ ngx_http_holdfast_link_line(const struct line *line)
     case 'S':
         ngx_http_holdfast_route_epoch(line);
         ngx_http_holdfast_quiet_closed((u_char *) line->id.p, line->id.len);
+        return NGX_OK;
+
+    case 'C':
+        ngx_http_holdfast_quiet_close((u_char *) line->id.p, line->id.len, 0);
         return NGX_OK;
 
     default:

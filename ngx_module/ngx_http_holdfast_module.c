@@ -7,26 +7,6 @@
 #include "ngx_http_holdfast_module.h"
 
 
-#define NGX_HTTP_HOLDFAST_TABLE_MIN  (64 * 1024)
-
-
-static char *ngx_http_holdfast_socket_slot(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-static char *ngx_http_holdfast_table_slot_conf(ngx_conf_t *cf,
-    ngx_command_t *cmd, void *conf);
-static char *ngx_http_holdfast_domain(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-static char *ngx_http_holdfast_list(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-static char *ngx_http_holdfast_limit(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-static char *ngx_http_holdfast_error_slot(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-static char *ngx_http_holdfast_msec_check(ngx_conf_t *cf, void *post,
-    void *data);
-static char *ngx_http_holdfast_number_check(ngx_conf_t *cf, void *post,
-    void *data);
-
 static ngx_int_t ngx_http_holdfast_preconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_http_holdfast_postconfiguration(ngx_conf_t *cf);
 static void *ngx_http_holdfast_create_main_conf(ngx_conf_t *cf);
@@ -47,12 +27,30 @@ static ngx_conf_enum_t  ngx_http_holdfast_modes[] = {
     { ngx_string("guest"), NGX_HTTP_HOLDFAST_GUEST },
     { ngx_string("op"), NGX_HTTP_HOLDFAST_OP },
     { ngx_string("api"), NGX_HTTP_HOLDFAST_API },
+    { ngx_string("open"), NGX_HTTP_HOLDFAST_OPEN },
     { ngx_null_string, 0 }
+};
+
+
+static ngx_http_holdfast_content_t  ngx_http_holdfast_errors[] = {
+    { "api", ngx_http_holdfast_error_handler, 0 },
+    { "preview", ngx_http_holdfast_error_handler, 1 },
+    { NULL, NULL, 0 }
+};
+
+
+static ngx_http_holdfast_content_t  ngx_http_holdfast_figures[] = {
+    { "json", ngx_http_holdfast_json_handler, 0 },
+    { "prometheus", ngx_http_holdfast_prometheus_handler, 0 },
+    { NULL, NULL, 0 }
 };
 
 
 static ngx_conf_post_t  ngx_http_holdfast_msec =
     { ngx_http_holdfast_msec_check };
+
+static ngx_conf_post_t  ngx_http_holdfast_msec0 =
+    { ngx_http_holdfast_msec0_check };
 
 static ngx_conf_post_t  ngx_http_holdfast_number =
     { ngx_http_holdfast_number_check };
@@ -163,7 +161,7 @@ static ngx_command_t  ngx_http_holdfast_commands[] = {
       ngx_conf_set_msec_slot,
       NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(ngx_http_holdfast_main_conf_t, warming_after),
-      &ngx_http_holdfast_msec },
+      &ngx_http_holdfast_msec0 },
 
     { ngx_string("holdfast_quiet_after"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
@@ -181,31 +179,31 @@ static ngx_command_t  ngx_http_holdfast_commands[] = {
 
     { ngx_string("holdfast_gate"),
       NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_enum_slot,
+      ngx_http_holdfast_mode_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_holdfast_loc_conf_t, mode),
       &ngx_http_holdfast_modes },
 
     { ngx_string("holdfast_caller"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_http_set_complex_value_slot,
+      ngx_http_holdfast_caller_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_holdfast_loc_conf_t, caller),
       NULL },
 
     { ngx_string("holdfast_error"),
       NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_http_holdfast_error_slot,
+      ngx_http_holdfast_handler_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
-      NULL },
+      &ngx_http_holdfast_errors },
 
     { ngx_string("holdfast_status"),
       NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_http_holdfast_status,
+      ngx_http_holdfast_handler_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
-      NULL },
+      &ngx_http_holdfast_figures },
 
     { ngx_string("holdfast_peer"),
       NGX_HTTP_UPS_CONF|NGX_CONF_NOARGS,
@@ -249,251 +247,6 @@ ngx_module_t  ngx_http_holdfast_module = {
 };
 
 
-static char *
-ngx_http_holdfast_socket_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    char  *p = conf;
-
-    ngx_url_t    u;
-    ngx_addr_t  *addr;
-    ngx_str_t   *value;
-
-    addr = (ngx_addr_t *) (p + cmd->offset);
-
-    if (addr->sockaddr) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-
-    ngx_memzero(&u, sizeof(ngx_url_t));
-    u.url = value[1];
-    u.no_resolve = 1;
-
-    if (value[1].len < 6
-        || ngx_strncasecmp(value[1].data, (u_char *) "unix:", 5) != 0)
-    {
-        return "must be \"unix:\" and a path: it never leaves the machine";
-    }
-
-    if (ngx_parse_url(cf->pool, &u) != NGX_OK || u.naddrs != 1) {
-
-        if (u.err) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "%s in \"%V\"", u.err,
-                               &u.url);
-        }
-
-        return NGX_CONF_ERROR;
-    }
-
-    *addr = u.addrs[0];
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-ngx_http_holdfast_table_slot_conf(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf)
-{
-    ngx_http_holdfast_main_conf_t *hmcf = conf;
-
-    ssize_t     size;
-    ngx_str_t  *value, name;
-
-    if (hmcf->zone) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-    size = ngx_parse_size(&value[1]);
-
-    if (size == NGX_ERROR) {
-        return "must be a size, as 16m";
-    }
-
-    if (size < NGX_HTTP_HOLDFAST_TABLE_MIN) {
-        return "must be at least 64k";
-    }
-
-    ngx_str_set(&name, "holdfast");
-
-    hmcf->zone = ngx_shared_memory_add(cf, &name, size,
-                                       &ngx_http_holdfast_module);
-    if (hmcf->zone == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    hmcf->zone->init = ngx_http_holdfast_table_zone;
-    hmcf->zone->data = cf->cycle;
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-ngx_http_holdfast_domain(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_holdfast_main_conf_t *hmcf = conf;
-
-    u_char       ch;
-    ngx_str_t   *value;
-    ngx_uint_t   i;
-
-    if (hmcf->domain.data) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-
-    hmcf->domain = value[1];
-    ngx_strlow(hmcf->domain.data, hmcf->domain.data, hmcf->domain.len);
-
-    for (i = 0; i < hmcf->domain.len; i++) {
-
-        ch = hmcf->domain.data[i];
-
-        if ((ch < 'a' || ch > 'z') && (ch < '0' || ch > '9')
-            && ((ch != '.' && ch != '-') || i == 0
-                || i == hmcf->domain.len - 1))
-        {
-            return "must be a host name";
-        }
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-ngx_http_holdfast_list(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    char  *p = conf;
-
-    ngx_str_t    *value, *s;
-    ngx_uint_t    i;
-    ngx_array_t **list;
-
-    list = (ngx_array_t **) (p + cmd->offset);
-
-    if (*list) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-
-    *list = ngx_array_create(cf->pool, cf->args->nelts, sizeof(ngx_str_t));
-    if (*list == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "off") == 0) {
-        return NGX_CONF_OK;
-    }
-
-    for (i = 1; i < cf->args->nelts; i++) {
-
-        if (cmd->offset == offsetof(ngx_http_holdfast_main_conf_t, origins)
-            && (ngx_strstr(value[i].data, "://") == NULL
-                || value[i].data[value[i].len - 1] == '/'))
-        {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "\"%V\" is not an origin, as "
-                               "https://app.example.org", &value[i]);
-            return NGX_CONF_ERROR;
-        }
-
-        s = ngx_array_push(*list);
-        if (s == NULL) {
-            return NGX_CONF_ERROR;
-        }
-
-        *s = value[i];
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-ngx_http_holdfast_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_holdfast_main_conf_t *hmcf = conf;
-
-    ngx_int_t   one, all;
-    ngx_str_t  *value;
-
-    if (hmcf->hold_limit != NGX_CONF_UNSET_UINT) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-
-    one = ngx_atoi(value[1].data, value[1].len);
-    all = ngx_atoi(value[2].data, value[2].len);
-
-    if (one <= 0 || all <= 0) {
-        return "must be two numbers: requests held for one sandbox and "
-               "requests held per worker";
-    }
-
-    hmcf->hold_limit = one;
-    hmcf->hold_total = all;
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-ngx_http_holdfast_error_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_holdfast_loc_conf_t *hlcf = conf;
-
-    ngx_str_t                 *value;
-    ngx_http_core_loc_conf_t  *clcf;
-
-    value = cf->args->elts;
-
-    if (ngx_strcmp(value[1].data, "preview") == 0) {
-        hlcf->error_preview = 1;
-
-    } else if (ngx_strcmp(value[1].data, "api") != 0) {
-        return "must be \"api\" or \"preview\"";
-    }
-
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-    clcf->handler = ngx_http_holdfast_error_handler;
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-ngx_http_holdfast_msec_check(ngx_conf_t *cf, void *post, void *data)
-{
-    ngx_msec_t  *ms = data;
-
-    if (*ms == 0 || *ms > 86400000) {
-        return "must be more than 0 and at most a day";
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-ngx_http_holdfast_number_check(ngx_conf_t *cf, void *post, void *data)
-{
-    ngx_int_t  *n = data;
-
-    if (*n < 0 || *n > 1000000) {
-        return "must be between 0 and 1000000";
-    }
-
-    return NGX_CONF_OK;
-}
-
-
 static ngx_int_t
 ngx_http_holdfast_preconfiguration(ngx_conf_t *cf)
 {
@@ -508,6 +261,10 @@ ngx_http_holdfast_postconfiguration(ngx_conf_t *cf)
     ngx_http_core_main_conf_t      *cmcf;
     ngx_http_holdfast_main_conf_t  *hmcf;
 
+    if (ngx_http_holdfast_peer_wrap(cf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     hmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_holdfast_module);
 
     if (hmcf->zone == NULL) {
@@ -517,12 +274,9 @@ ngx_http_holdfast_postconfiguration(ngx_conf_t *cf)
         return NGX_OK;
     }
 
-    if (ngx_http_holdfast_peer_wrap(cf) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
     if (ngx_http_holdfast_cookie_init(cf) != NGX_OK
-        || ngx_http_holdfast_quiet_init(cf) != NGX_OK)
+        || ngx_http_holdfast_quiet_init(cf) != NGX_OK
+        || ngx_http_holdfast_metrics_init(cf) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -670,17 +424,6 @@ ngx_http_holdfast_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_holdfast_loc_conf_t *prev = parent;
     ngx_http_holdfast_loc_conf_t *conf = child;
 
-    ngx_http_holdfast_main_conf_t  *hmcf;
-
-    hmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_holdfast_module);
-
-    if (conf->mode != NGX_CONF_UNSET_UINT
-        && conf->mode != NGX_HTTP_HOLDFAST_OFF
-        && hmcf->zone == NULL)
-    {
-        return "needs \"holdfast_table\" for \"holdfast_gate\"";
-    }
-
     /* a location says itself what it is: not inherited */
 
     if (conf->mode == NGX_CONF_UNSET_UINT) {
@@ -691,7 +434,7 @@ ngx_http_holdfast_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         conf->caller = prev->caller;
     }
 
-    return NGX_CONF_OK;
+    return ngx_http_holdfast_check_location(cf, conf);
 }
 
 

@@ -4,10 +4,12 @@
  * operation, that they are for is there.
  *
  *   _module    directives, configuration, start and end of a worker
+ *   _conf      what a directive's value must be
  *   _host      preview host and path grammar (pure)
  *   _table     route table in shared memory
  *   _route     what the keeper's lines do to it
  *   _gate      the one handler, in PRECONTENT
+ *   _enter     in flight in a sandbox, with a socket inside
  *   _caller    who calls a preview, and what that caller may cause
  *   _hold      waiting requests and the asks they need
  *   _link      lines to and from the keeper
@@ -22,7 +24,9 @@
  *   _cookie    keeps an app's cookies to its host
  *   _quiet     long-lived connections that carry nothing but heartbeats
  *   _activity  when to look at a sandbox again, for Redis
- *   _status    variables, status, metrics
+ *   _frames    where a WebSocket's frames end (pure)
+ *   _status    variables
+ *   _metrics   the figures
  */
 
 
@@ -38,6 +42,7 @@
 #include "err.h"
 #include "line.h"
 #include "ticket.h"
+#include "ngx_http_holdfast_frames.h"
 #include "ngx_http_holdfast_host.h"
 #include "ngx_http_holdfast_table.h"
 
@@ -47,6 +52,7 @@
 #define NGX_HTTP_HOLDFAST_GUEST     2
 #define NGX_HTTP_HOLDFAST_OP        3
 #define NGX_HTTP_HOLDFAST_API       4
+#define NGX_HTTP_HOLDFAST_OPEN      5
 
 /* rounds of "hold, be released, look again" before a request gives up */
 #define NGX_HTTP_HOLDFAST_ROUNDS    32
@@ -134,7 +140,17 @@ typedef struct {
     ngx_uint_t                   mode;
     ngx_http_complex_value_t    *caller;
     ngx_uint_t                   error_preview;
+    ngx_str_t                    directive;     /* one of ours, and where */
+    ngx_str_t                    file;
+    ngx_uint_t                   line;
 } ngx_http_holdfast_loc_conf_t;
+
+
+typedef struct {                                /* of "holdfast_error" ... */
+    const char                  *word;
+    ngx_http_handler_pt          handler;
+    ngx_uint_t                   preview;
+} ngx_http_holdfast_content_t;
 
 
 typedef struct {
@@ -155,8 +171,7 @@ struct ngx_http_holdfast_ctx_s {
     ngx_http_holdfast_name_t     name;
     uint64_t                     op;
     ngx_str_t                    request_id;
-    ngx_str_t                    method;        /* as the client sent it */
-    ngx_str_t                    args;
+    ngx_str_t                    args;          /* as the client sent them */
     ngx_str_t                   *origin;        /* an allowed one */
     ngx_http_holdfast_token_t   *token;
 
@@ -243,13 +258,44 @@ struct ngx_http_holdfast_ctx_s {
 extern ngx_module_t  ngx_http_holdfast_module;
 
 
+/* _conf */
+char *ngx_http_holdfast_socket_slot(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_holdfast_table_slot_conf(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+char *ngx_http_holdfast_domain(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_holdfast_list(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_holdfast_limit(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_holdfast_mode_slot(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_holdfast_caller_slot(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_holdfast_handler_slot(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_holdfast_msec_check(ngx_conf_t *cf, void *post,
+    void *data);
+char *ngx_http_holdfast_number_check(ngx_conf_t *cf, void *post,
+    void *data);
+char *ngx_http_holdfast_msec0_check(ngx_conf_t *cf, void *post, void *data);
+char *ngx_http_holdfast_check_location(ngx_conf_t *cf,
+    ngx_http_holdfast_loc_conf_t *hlcf);
+
 /* _gate */
 ngx_int_t ngx_http_holdfast_handler(ngx_http_request_t *r);
 ngx_http_holdfast_ctx_t *ngx_http_holdfast_get_ctx(ngx_http_request_t *r);
 ngx_http_holdfast_ctx_t *ngx_http_holdfast_find_ctx(ngx_http_request_t *r);
+ngx_uint_t ngx_http_holdfast_has_body(ngx_http_request_t *r);
+
+/* _enter */
+ngx_int_t ngx_http_holdfast_enter(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx, ngx_http_holdfast_route_t *route);
+ngx_int_t ngx_http_holdfast_socket(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx);
 void ngx_http_holdfast_leave(ngx_http_holdfast_ctx_t *ctx);
 void ngx_http_holdfast_drop_sockets(ngx_http_holdfast_ctx_t *ctx);
-ngx_uint_t ngx_http_holdfast_has_body(ngx_http_request_t *r);
 
 /* _caller */
 ngx_uint_t ngx_http_holdfast_caller(ngx_http_request_t *r);
@@ -298,6 +344,8 @@ ngx_int_t ngx_http_holdfast_connect(ngx_http_holdfast_ctx_t *ctx,
     ngx_log_t *log, ngx_connection_t **cp);
 
 /* _access */
+ngx_int_t ngx_http_holdfast_open(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx);
 ngx_int_t ngx_http_holdfast_access(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx);
 ngx_int_t ngx_http_holdfast_may_enter(ngx_http_request_t *r,
@@ -362,7 +410,8 @@ ngx_uint_t ngx_http_holdfast_quiet_end(ngx_http_holdfast_ctx_t *ctx);
 void ngx_http_holdfast_quiet_ask_again(ngx_uint_t all);
 void ngx_http_holdfast_quiet_told(const u_char *id, size_t len,
     ngx_uint_t awake);
-void ngx_http_holdfast_quiet_close(const u_char *id, size_t len);
+void ngx_http_holdfast_quiet_close(const u_char *id, size_t len,
+    ngx_uint_t all);
 void ngx_http_holdfast_quiet_closed(const u_char *id, size_t len);
 
 /* _activity */
@@ -372,10 +421,14 @@ void ngx_http_holdfast_activity_mark(ngx_http_holdfast_entry_t *e);
 
 /* _status */
 ngx_int_t ngx_http_holdfast_add_variables(ngx_conf_t *cf);
-char *ngx_http_holdfast_status(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
 void ngx_http_holdfast_request_id(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx);
+
+
+/* _metrics */
+ngx_int_t ngx_http_holdfast_metrics_init(ngx_conf_t *cf);
+ngx_int_t ngx_http_holdfast_json_handler(ngx_http_request_t *r);
+ngx_int_t ngx_http_holdfast_prometheus_handler(ngx_http_request_t *r);
 
 
 #endif /* _NGX_HTTP_HOLDFAST_MODULE_H_INCLUDED_ */

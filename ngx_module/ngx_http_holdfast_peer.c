@@ -56,6 +56,10 @@ ngx_http_holdfast_peer(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     uscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_upstream_module);
 
+    if (uscf->peer.init_upstream == ngx_http_holdfast_init_upstream) {
+        return "is duplicate";
+    }
+
     if (uscf->peer.init_upstream) {
         return "must come before \"keepalive\" and instead of other balancers";
     }
@@ -91,7 +95,9 @@ ngx_http_holdfast_peer_wrap(ngx_conf_t *cf)
     ngx_http_holdfast_srv_conf_t    *hscf;
     ngx_http_upstream_srv_conf_t   **uscfp;
     ngx_http_upstream_main_conf_t   *umcf;
+    ngx_http_holdfast_main_conf_t   *hmcf;
 
+    hmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_holdfast_module);
     umcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_upstream_module);
     uscfp = umcf->upstreams.elts;
 
@@ -105,6 +111,14 @@ ngx_http_holdfast_peer_wrap(ngx_conf_t *cf)
                                                ngx_http_holdfast_module);
         if (hscf == NULL || hscf->original_init == NULL) {
             continue;
+        }
+
+        if (hmcf->zone == NULL) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "\"holdfast_peer\" needs \"holdfast_table\" "
+                          "in upstream \"%V\" in %s:%ui", &uscfp[i]->host,
+                          uscfp[i]->file_name, uscfp[i]->line);
+            return NGX_ERROR;
         }
 
         hscf->original_init = uscfp[i]->peer.init;

@@ -18,6 +18,10 @@
  * long as one of the two before it in its direction, that comes when the last
  * two let expect it (a fifth more or less), and not more often than once a
  * second: a held key repeats faster than that.
+ *
+ * When the sandbox is to be stopped, who speaks WebSocket is told so with a
+ * close frame of our own (1001, going away), put between two frames of the
+ * app: a page then knows that it was no fault, and may come back.
  */
 
 
@@ -26,6 +30,10 @@
 
 #define NGX_HTTP_HOLDFAST_BEAT_LEN  125
 #define NGX_HTTP_HOLDFAST_BEAT_MIN  900
+
+/* so long the app may take to end the frame that it has begun */
+#define NGX_HTTP_HOLDFAST_BYE_MAX   1000
+#define NGX_HTTP_HOLDFAST_BYE_LOOK  20
 
 
 typedef struct {
@@ -46,6 +54,11 @@ struct ngx_http_holdfast_quiet_s {
     ngx_event_t                timer;
     ngx_msec_t                 active;      /* when it last was */
     ngx_msec_t                 after;
+    ngx_http_holdfast_frames_t frames;      /* of the app */
+    ngx_event_t                bye;
+    ngx_msec_t                 bye_until;
+    unsigned                   websocket:1;
+    unsigned                   leaving:1;
     unsigned                   quiet:1;
     unsigned                   waking:1;
     unsigned                   asked:1;
@@ -68,6 +81,7 @@ static void ngx_http_holdfast_quiet_ask(ngx_http_holdfast_quiet_t *quiet,
 static ngx_uint_t ngx_http_holdfast_quiet_is_closed(
     ngx_http_holdfast_ctx_t *ctx);
 static void ngx_http_holdfast_quiet_timer(ngx_event_t *ev);
+static void ngx_http_holdfast_quiet_bye(ngx_event_t *ev);
 
 
 static ngx_queue_t                   ngx_http_holdfast_quiets;
@@ -162,6 +176,12 @@ ngx_http_holdfast_quiet_begin(ngx_http_request_t *r,
         quiet->up.original = quiet->client->recv;
         quiet->up.last = ngx_current_msec;
         quiet->client->recv = ngx_http_holdfast_quiet_recv_client;
+        quiet->websocket = ngx_http_holdfast_is_upgrade(r);
+
+        /* what came along with the header */
+
+        ngx_http_holdfast_frames_read(&quiet->frames, r->upstream->buffer.pos,
+                      r->upstream->buffer.last - r->upstream->buffer.pos);
     }
 
     quiet->timer.handler = ngx_http_holdfast_quiet_timer;
@@ -169,6 +189,11 @@ ngx_http_holdfast_quiet_begin(ngx_http_request_t *r,
     quiet->timer.log = r->connection->log;
     quiet->timer.cancelable = 1;
     ngx_add_timer(&quiet->timer, quiet->after);
+
+    quiet->bye.handler = ngx_http_holdfast_quiet_bye;
+    quiet->bye.data = quiet;
+    quiet->bye.log = r->connection->log;
+    quiet->bye.cancelable = 1;
 
     ngx_queue_insert_tail(&ngx_http_holdfast_quiets, &quiet->queue);
 
@@ -220,6 +245,10 @@ ngx_http_holdfast_quiet_end(ngx_http_holdfast_ctx_t *ctx)
         ngx_del_timer(&quiet->timer);
     }
 
+    if (quiet->bye.timer_set) {
+        ngx_del_timer(&quiet->bye);
+    }
+
     ngx_queue_remove(&quiet->queue);
     ctx->quiet = NULL;
 
@@ -264,6 +293,10 @@ ngx_http_holdfast_quiet_recv_peer(ngx_connection_t *c, u_char *buf,
     quiet = ctx->quiet;
 
     n = quiet->down.original(c, buf, size);
+
+    if (n > 0 && quiet->websocket) {
+        ngx_http_holdfast_frames_read(&quiet->frames, buf, n);
+    }
 
     /* what sleeps does not send: these bytes were sent before */
 
@@ -444,12 +477,15 @@ ngx_http_holdfast_quiet_told(const u_char *id, size_t len, ngx_uint_t awake)
 }
 
 
-/* The sandbox is gone, and with it who was spoken to. */
+/*
+ * The sandbox is to be stopped, or is gone, and with it who was spoken to.
+ * What streams an answer may end it, unless all are to go.
+ */
 
 void
-ngx_http_holdfast_quiet_close(const u_char *id, size_t len)
+ngx_http_holdfast_quiet_close(const u_char *id, size_t len, ngx_uint_t all)
 {
-    ngx_queue_t                *q;
+    ngx_queue_t                *q, *next;
     ngx_http_holdfast_ctx_t    *ctx;
     ngx_http_holdfast_quiet_t  *quiet;
 
@@ -459,14 +495,30 @@ ngx_http_holdfast_quiet_close(const u_char *id, size_t len)
 
     for (q = ngx_queue_head(&ngx_http_holdfast_quiets);
          q != ngx_queue_sentinel(&ngx_http_holdfast_quiets);
-         q = ngx_queue_next(q))
+         q = next)
     {
+        next = ngx_queue_next(q);
+
         quiet = ngx_queue_data(q, ngx_http_holdfast_quiet_t, queue);
         ctx = quiet->ctx;
 
-        if (quiet->peer && ctx->name.id_len == len
-            && ngx_memcmp(ctx->name.id, id, len) == 0)
+        if (quiet->peer == NULL || ctx->name.id_len != len
+            || ngx_memcmp(ctx->name.id, id, len) != 0)
         {
+            continue;
+        }
+
+        if (quiet->websocket) {
+
+            if (!quiet->leaving) {
+                quiet->leaving = 1;
+                quiet->bye_until = ngx_current_msec
+                                   + NGX_HTTP_HOLDFAST_BYE_MAX;
+                ngx_http_holdfast_quiet_bye(&quiet->bye);
+            }
+
+        } else if (all || quiet->quiet) {
+
             /* read as an end by nginx, which closes both sides */
 
             (void) shutdown(quiet->peer->fd, SHUT_RDWR);
@@ -533,4 +585,63 @@ ngx_http_holdfast_quiet_is_closed(ngx_http_holdfast_ctx_t *ctx)
            && (ctx->ticket.kind == 0
                || (ctx->ticket.share[0]
                    && ctx->entry->share_epoch != ctx->share_epoch));
+}
+
+
+/*
+ * Says goodbye as soon as the app's last frame is whole and on its way, and
+ * has nginx end the request.
+ */
+
+static void
+ngx_http_holdfast_quiet_bye(ngx_event_t *ev)
+{
+    ngx_uint_t                  whole;
+    ngx_connection_t           *peer;
+    ngx_http_request_t         *r;
+    ngx_http_upstream_t        *u;
+    ngx_http_holdfast_quiet_t  *quiet;
+
+    static u_char  going_away[] = { 0x88, 0x02, 0x03, 0xe9 };
+
+    quiet = ev->data;
+    peer = quiet->peer;
+
+    if (peer == NULL) {
+        return;
+    }
+
+    r = quiet->ctx->request;
+    u = r->upstream;
+
+    whole = u->buffer.pos == u->buffer.last
+            && ngx_http_holdfast_frames_between(&quiet->frames);
+
+    if (!whole && !quiet->frames.ended
+        && (ngx_msec_int_t) (quiet->bye_until - ngx_current_msec) > 0)
+    {
+        ngx_add_timer(ev, NGX_HTTP_HOLDFAST_BYE_LOOK);
+        return;
+    }
+
+    if (whole
+        && quiet->client->send(quiet->client, going_away, sizeof(going_away))
+           == (ssize_t) sizeof(going_away))
+    {
+        /* what the client still says must not make a reset of the close */
+
+        r->lingering_close = 1;
+
+        ngx_http_holdfast_count(goodbyes);
+    }
+
+    /* an end, as nginx sees it; nothing is read from the app any more */
+
+    u->buffer.pos = u->buffer.last;
+    peer->read->ready = 0;
+    peer->read->eof = 1;
+
+    ngx_post_event(peer->read, &ngx_posted_events);
+
+    ngx_http_holdfast_leave(quiet->ctx);
 }

@@ -1,6 +1,6 @@
 
 /*
- * Variables, and the gate's figures for people (JSON) and Prometheus.
+ * Variables.
  */
 
 
@@ -20,23 +20,15 @@
 #define NGX_HTTP_HOLDFAST_VAR_METHOD   10
 #define NGX_HTTP_HOLDFAST_VAR_ARGS     11
 #define NGX_HTTP_HOLDFAST_VAR_COOKIE   12
-
-
-typedef struct {
-    const char  *name;
-    const char  *help;
-    size_t       offset;
-} ngx_http_holdfast_figure_t;
+#define NGX_HTTP_HOLDFAST_VAR_PATH     13
 
 
 static ngx_int_t ngx_http_holdfast_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_holdfast_as_sent(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
 static void ngx_http_holdfast_state_name(ngx_http_holdfast_ctx_t *ctx,
     ngx_str_t *name);
-static ngx_int_t ngx_http_holdfast_json_handler(ngx_http_request_t *r);
-static ngx_int_t ngx_http_holdfast_prometheus_handler(ngx_http_request_t *r);
-static ngx_uint_t ngx_http_holdfast_links(ngx_uint_t *workers,
-    ngx_uint_t *holding, ngx_uint_t *spares);
 
 
 static ngx_http_variable_t  ngx_http_holdfast_vars[] = {
@@ -71,8 +63,11 @@ static ngx_http_variable_t  ngx_http_holdfast_vars[] = {
     { ngx_string("holdfast_origin"), NULL, ngx_http_holdfast_variable,
       NGX_HTTP_HOLDFAST_VAR_ORIGIN, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
-    { ngx_string("holdfast_method"), NULL, ngx_http_holdfast_variable,
+    { ngx_string("holdfast_method"), NULL, ngx_http_holdfast_as_sent,
       NGX_HTTP_HOLDFAST_VAR_METHOD, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("holdfast_path"), NULL, ngx_http_holdfast_as_sent,
+      NGX_HTTP_HOLDFAST_VAR_PATH, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("holdfast_args"), NULL, ngx_http_holdfast_variable,
       NGX_HTTP_HOLDFAST_VAR_ARGS, NGX_HTTP_VAR_NOCACHEABLE, 0 },
@@ -81,31 +76,6 @@ static ngx_http_variable_t  ngx_http_holdfast_vars[] = {
       NGX_HTTP_HOLDFAST_VAR_COOKIE, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
       ngx_http_null_variable
-};
-
-
-#define ngx_http_holdfast_figure(field, help)                                \
-    { #field, help, offsetof(ngx_http_holdfast_counts_t, field) }
-
-static const ngx_http_holdfast_figure_t  ngx_http_holdfast_figures[] = {
-    ngx_http_holdfast_figure(asks, "Lines W sent to the keeper."),
-    ngx_http_holdfast_figure(wakes, "Of these, asks for a wake."),
-    ngx_http_holdfast_figure(held, "Requests that were held."),
-    ngx_http_holdfast_figure(held_ms, "Milliseconds that they were held."),
-    ngx_http_holdfast_figure(overflows, "Requests refused by a hold limit."),
-    ngx_http_holdfast_figure(timeouts, "Requests held for too long."),
-    ngx_http_holdfast_figure(failed, "Wakes that failed."),
-    ngx_http_holdfast_figure(parks_ok, "Parks that were agreed to."),
-    ngx_http_holdfast_figure(parks_busy, "Parks refused: in use."),
-    ngx_http_holdfast_figure(parks_stale, "Parks of an older generation."),
-    ngx_http_holdfast_figure(evicted, "Routes evicted from the table."),
-    ngx_http_holdfast_figure(full, "Routes that found no place."),
-    ngx_http_holdfast_figure(refused, "Connects refused by sandboxes."),
-    ngx_http_holdfast_figure(sockets, "Sockets made by the door."),
-    ngx_http_holdfast_figure(unauthorized, "Calls without a known token."),
-    ngx_http_holdfast_figure(denied, "Visits of private previews refused."),
-    ngx_http_holdfast_figure(limited, "Calls over the rate of a token."),
-    { NULL, NULL, 0 }
 };
 
 
@@ -151,10 +121,7 @@ ngx_http_holdfast_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 
     if (ctx == NULL) {
 
-        if (data == NGX_HTTP_HOLDFAST_VAR_METHOD) {
-            value = r->main->method_name;
-
-        } else if (data == NGX_HTTP_HOLDFAST_VAR_ARGS) {
+        if (data == NGX_HTTP_HOLDFAST_VAR_ARGS) {
             value = r->main->args;
         }
 
@@ -249,10 +216,6 @@ ngx_http_holdfast_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
         }
         break;
 
-    case NGX_HTTP_HOLDFAST_VAR_METHOD:
-        value = ctx->method;
-        break;
-
     case NGX_HTTP_HOLDFAST_VAR_ARGS:
         value = ctx->args;
         break;
@@ -269,6 +232,44 @@ done:
     v->valid = 1;
     v->no_cacheable = 1;
     v->not_found = 0;
+
+    return NGX_OK;
+}
+
+
+/*
+ * Method and path of the request line, whatever internal redirects and error
+ * pages have made of them.
+ */
+
+static ngx_int_t
+ngx_http_holdfast_as_sent(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+    uintptr_t data)
+{
+    u_char      end;
+    ngx_str_t  *from;
+
+    r = r->main;
+
+    if (data == NGX_HTTP_HOLDFAST_VAR_PATH) {
+        from = &r->unparsed_uri;
+        end = '?';
+
+    } else {
+        from = &r->request_line;
+        end = ' ';
+    }
+
+    v->data = from->data;
+    v->len = 0;
+
+    while (v->len < from->len && from->data[v->len] != end) {
+        v->len++;
+    }
+
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = (v->len == 0);
 
     return NGX_OK;
 }
@@ -356,155 +357,4 @@ ngx_http_holdfast_request_id(ngx_http_request_t *r,
     for (i = 0; i < 26; i++) {
         *p++ = digits[ngx_random() & 31];
     }
-}
-
-
-char *
-ngx_http_holdfast_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_str_t                 *value;
-    ngx_http_core_loc_conf_t  *clcf;
-
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-    value = cf->args->elts;
-
-    if (ngx_strcmp(value[1].data, "json") == 0) {
-        clcf->handler = ngx_http_holdfast_json_handler;
-        return NGX_CONF_OK;
-    }
-
-    if (ngx_strcmp(value[1].data, "prometheus") == 0) {
-        clcf->handler = ngx_http_holdfast_prometheus_handler;
-        return NGX_CONF_OK;
-    }
-
-    return "must be \"json\" or \"prometheus\"";
-}
-
-
-static ngx_uint_t
-ngx_http_holdfast_links(ngx_uint_t *workers, ngx_uint_t *holding,
-    ngx_uint_t *spares)
-{
-    uint32_t                    i;
-    ngx_uint_t                  links;
-    ngx_http_holdfast_table_t  *t;
-
-    t = ngx_http_holdfast_table;
-
-    links = 0;
-    *workers = 0;
-    *holding = 0;
-    *spares = 0;
-
-    for (i = 0; i < t->nslots; i++) {
-
-        if (t->slots[i].pid == 0 || !ngx_http_holdfast_slot_lives(i)) {
-            continue;
-        }
-
-        (*workers)++;
-        links += t->slots[i].linked;
-        *holding += t->slots[i].holding;
-        *spares += t->slots[i].spares;
-    }
-
-    return links;
-}
-
-
-static ngx_int_t
-ngx_http_holdfast_json_handler(ngx_http_request_t *r)
-{
-    u_char                            *p;
-    ngx_str_t                          body;
-    ngx_uint_t                         links, workers, holding, spares;
-    ngx_http_holdfast_table_t         *t;
-    const ngx_http_holdfast_figure_t  *f;
-
-    if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
-        return NGX_HTTP_NOT_ALLOWED;
-    }
-
-    t = ngx_http_holdfast_table;
-    links = ngx_http_holdfast_links(&workers, &holding, &spares);
-
-    p = ngx_pnalloc(r->pool, 4096);
-    if (p == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    body.data = p;
-
-    p = ngx_sprintf(p, "{\"workers\":%ui,\"links\":%ui,\"holding\":%ui,"
-                    "\"spares\":%ui,\"table\":{\"name\":\"%016xL\","
-                    "\"epoch\":%uL,\"entries\":%uD,\"used\":%uD,"
-                    "\"entry_size\":%uz,\"highest\":%uL,\"floor\":%uL}",
-                    workers, links, holding, spares, t->name, t->epoch,
-                    t->nentries, t->used, t->entry_size, t->highest,
-                    t->floor);
-
-    for (f = ngx_http_holdfast_figures; f->name; f++) {
-        p = ngx_sprintf(p, ",\"%s\":%uA", f->name,
-                        *(ngx_atomic_t *) ((u_char *) &t->counts + f->offset));
-    }
-
-    p = ngx_sprintf(p, "}\n");
-
-    body.len = p - body.data;
-
-    return ngx_http_holdfast_send(r, NGX_HTTP_OK, "application/json", &body);
-}
-
-
-static ngx_int_t
-ngx_http_holdfast_prometheus_handler(ngx_http_request_t *r)
-{
-    u_char                            *p;
-    ngx_str_t                          body;
-    ngx_uint_t                         links, workers, holding, spares;
-    ngx_http_holdfast_table_t         *t;
-    const ngx_http_holdfast_figure_t  *f;
-
-    if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
-        return NGX_HTTP_NOT_ALLOWED;
-    }
-
-    t = ngx_http_holdfast_table;
-    links = ngx_http_holdfast_links(&workers, &holding, &spares);
-
-    p = ngx_pnalloc(r->pool, 8192);
-    if (p == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    body.data = p;
-
-    p = ngx_sprintf(p,
-                    "# TYPE holdfast_gate_workers gauge\n"
-                    "holdfast_gate_workers %ui\n"
-                    "# TYPE holdfast_gate_links gauge\n"
-                    "holdfast_gate_links %ui\n"
-                    "# TYPE holdfast_gate_holding gauge\n"
-                    "holdfast_gate_holding %ui\n"
-                    "# TYPE holdfast_gate_spares gauge\n"
-                    "holdfast_gate_spares %ui\n"
-                    "# TYPE holdfast_gate_table_entries gauge\n"
-                    "holdfast_gate_table_entries %uD\n"
-                    "# TYPE holdfast_gate_table_used gauge\n"
-                    "holdfast_gate_table_used %uD\n",
-                    workers, links, holding, spares, t->nentries, t->used);
-
-    for (f = ngx_http_holdfast_figures; f->name; f++) {
-        p = ngx_sprintf(p, "# HELP holdfast_gate_%s_total %s\n"
-                        "# TYPE holdfast_gate_%s_total counter\n"
-                        "holdfast_gate_%s_total %uA\n",
-                        f->name, f->help, f->name, f->name,
-                        *(ngx_atomic_t *) ((u_char *) &t->counts + f->offset));
-    }
-
-    body.len = p - body.data;
-
-    return ngx_http_holdfast_send(r, NGX_HTTP_OK,
-                                  "text/plain; version=0.0.4", &body);
 }

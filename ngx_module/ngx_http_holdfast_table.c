@@ -57,7 +57,7 @@
 #include "ngx_http_holdfast_table.h"
 
 
-#define NGX_HTTP_HOLDFAST_TABLE_VERSION  1
+#define NGX_HTTP_HOLDFAST_TABLE_VERSION  2
 
 /* entries looked at in search of one to evict, under the lock */
 #define NGX_HTTP_HOLDFAST_SWEEP          512
@@ -626,6 +626,7 @@ ngx_http_holdfast_table_enter(const u_char *id, size_t len,
 
     e->active[ngx_http_holdfast_slot]++;
     e->referenced = 1;
+    ngx_http_holdfast_table_slot(NULL)->inside++;
 
     if (stamp) {
         e->stamp = ngx_current_msec;
@@ -655,6 +656,7 @@ ngx_http_holdfast_table_leave(ngx_http_holdfast_entry_t *e, ngx_uint_t stamp)
 
     if (e->active[ngx_http_holdfast_slot]) {
         e->active[ngx_http_holdfast_slot]--;
+        ngx_http_holdfast_table_slot(NULL)->inside--;
     }
 
     if (shared) {
@@ -683,7 +685,10 @@ ngx_http_holdfast_table_hush(ngx_http_holdfast_entry_t *e)
 
     if (e->active[ngx_http_holdfast_slot]) {
         e->active[ngx_http_holdfast_slot]--;
+        ngx_http_holdfast_table_slot(NULL)->inside--;
     }
+
+    ngx_http_holdfast_table_slot(NULL)->quiet++;
 
     ngx_http_holdfast_table_unlock();
 }
@@ -707,6 +712,8 @@ ngx_http_holdfast_table_rouse(ngx_http_holdfast_entry_t *e)
 
         e->active[ngx_http_holdfast_slot]++;
         e->stamp = ngx_current_msec;
+        ngx_http_holdfast_table_slot(NULL)->inside++;
+        ngx_http_holdfast_table_slot(NULL)->quiet--;
 
         /* 255 may stand for more: it stays until the slot is claimed anew */
 
@@ -737,6 +744,8 @@ ngx_http_holdfast_table_part(ngx_http_holdfast_entry_t *e)
     if (quiet[ngx_http_holdfast_slot] < 255 && quiet[ngx_http_holdfast_slot]) {
         quiet[ngx_http_holdfast_slot]--;
     }
+
+    ngx_http_holdfast_table_slot(NULL)->quiet--;
 
     ngx_http_holdfast_table_unlock();
 }

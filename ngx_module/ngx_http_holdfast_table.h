@@ -29,6 +29,8 @@
 #define NGX_HTTP_HOLDFAST_V6        2
 #define NGX_HTTP_HOLDFAST_RATES     1024
 #define NGX_HTTP_HOLDFAST_SLOTS     256
+#define NGX_HTTP_HOLDFAST_KINDS     5       /* modes that are counted */
+#define NGX_HTTP_HOLDFAST_HELD_BUCKETS   11
 
 
 typedef struct {
@@ -87,6 +89,10 @@ typedef struct {
     ngx_atomic_t       unauthorized;
     ngx_atomic_t       denied;          /* private previews */
     ngx_atomic_t       limited;         /* 429 */
+    ngx_atomic_t       goodbyes;        /* 1001 */
+    ngx_atomic_t       requests[NGX_HTTP_HOLDFAST_KINDS][6];
+    ngx_atomic_t       held_below[NGX_HTTP_HOLDFAST_HELD_BUCKETS + 1];
+    ngx_atomic_t       held_sum;        /* ms */
 } ngx_http_holdfast_counts_t;
 
 
@@ -95,6 +101,8 @@ typedef struct {
     uint8_t            linked;
     uint32_t           holding;
     uint32_t           spares;
+    uint32_t           inside;          /* sums of the slot's columns */
+    uint32_t           quiet;
 } ngx_http_holdfast_slot_t;
 
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../common/maintenance.h"
 #include "../common/render.h"
 #include "operations.h"
 
@@ -120,7 +121,9 @@ int api_readyz(struct api *a, struct request *r,
     }
     json_object_put(parts);
     if (bad.len == 0) {
-        answer_text(r, 200, "ready\n");
+        answer_text(r, 200, maintenance_on(a->s, NULL)
+            ? "ready, in maintenance: nothing new is made or woken\n"
+            : "ready\n");
     } else {
         answer_text(r, 503, "not ready:");
         buf_add(&r->out, bad.data, bad.len);
@@ -161,16 +164,22 @@ static int metrics_counts(struct api *a, struct buf *b, const char *sql,
     return rc;
 }
 
-/* Numbers of an object of the keeper as gauges. */
+/* Numbers of an object of the keeper as gauges; what it counts comes ready
+ * as text. */
 static void metrics_figures(struct buf *b, const char *node,
     struct json_object *all)
 {
+    struct json_object *text = json_object_object_get(all, "text");
+
+    if (json_object_is_type(text, json_type_string))
+        buf_str(b, json_object_get_string(text));
     json_object_object_foreach(all, name, v) {
         if (!json_object_is_type(v, json_type_int))
             continue;
-        buf_printf(b, "# TYPE holdfast_keeper_%s gauge\n"
+        buf_printf(b, "# HELP holdfast_keeper_%s As the keeper sees it now.\n"
+            "# TYPE holdfast_keeper_%s gauge\n"
             "holdfast_keeper_%s{node=\"%s\"} %" PRId64 "\n", name, name,
-            node, json_object_get_int64(v));
+            name, node, json_object_get_int64(v));
     }
 }
 
@@ -227,6 +236,10 @@ int api_metrics(struct api *a, struct request *r,
     metrics_head(b, "holdfast_info", "gauge", "Version of this machine.");
     buf_printf(b, "holdfast_info{node=\"%s\",version=\"%s\"} 1\n",
         admin_node(a), HOLDFAST_VERSION);
+    metrics_head(b, "holdfast_maintenance", "gauge",
+        "1 while nothing new is made or woken.");
+    buf_printf(b, "holdfast_maintenance{node=\"%s\"} %d\n", admin_node(a),
+        maintenance_on(a->s, NULL));
     if (metrics_counts(a, b, "SELECT rung,count(*) FROM sandboxes GROUP BY"
             " rung", "holdfast_sandboxes", "rung", "Sandboxes by rung.",
             &why) == -1
@@ -349,7 +362,8 @@ int api_info(struct api *a, struct request *r,
     info_features(b);
     buf_printf(b, ",\"swap\":{\"mode\":\"%s\",\"total_mb\":%" PRId64 "}",
         swap > 0 ? "on" : "off", swap);
-    buf_str(b, ",\"parts\":");
+    buf_printf(b, ",\"maintenance\":%s,\"parts\":",
+        maintenance_on(a->s, NULL) ? "true" : "false");
     if (admin_ask(a, r, "ready", &parts, &why) == 0) {
         buf_str(b, json_object_to_json_string_ext(parts,
             JSON_C_TO_STRING_PLAIN));

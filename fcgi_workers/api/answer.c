@@ -98,6 +98,8 @@ static int answer_head(struct request *r, bool end)
         buf_printf(&head, "Content-Type: %s\r\n", r->type);
     if (end && r->status != 204 && !r->head)
         buf_printf(&head, "Content-Length: %zu\r\n", r->out.len);
+    if (r->id[0] != '\0')       /* for nginx' log, which keeps it */
+        buf_printf(&head, "X-Holdfast-Sandbox: %s\r\n", r->id);
     buf_add(&head, r->headers.data, r->headers.len);
     buf_str(&head, "\r\n");
     rc = head.failed ? -1 : answer_write(r, &head);

@@ -273,6 +273,8 @@ int operations_answer(struct api *a, struct request *r, struct err *e)
         return -1;
     rc = operations_reply(a, r, reply, e);
     json_object_put(reply);
+    if (r->id[0] == '\0')
+        operation_sandbox(a, r->op, r->id);
     return rc;
 }
 

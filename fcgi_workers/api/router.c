@@ -276,11 +276,14 @@ static int route_answer(struct api *a, struct request *r, struct err *e)
     struct buf          allow;
     int                 rc;
 
-    if (r->op != 0)
-        return operations_answer(a, r, e);
-
     buf_init(&allow, 256);
     rc = route_find(r->method, &r->path, &t, &id, &r->name, &allow, e);
+    if (r->op != 0) {           /* it has been here before, and was let in */
+        buf_fini(&allow);
+        if (rc == 0 && id != NULL)
+            (void) ids_fold(id, strlen(id), r->id);
+        return operations_answer(a, r, e);
+    }
     if (rc == -1 && allow.len > 0)
         answer_header(r, "Allow", allow.data);
     buf_fini(&allow);

@@ -429,6 +429,12 @@ read_epoch(struct cursor *c, struct line *o)
     o->policy.is_private = word_of(c, take(c, ' '), private_words) ? 1 : 0;
 }
 
+static void
+read_closing(struct cursor *c, struct line *o)
+{
+    o->id = take_id(c);
+}
+
 static const struct {
     char type;
     int  up;                    /* 1, 0; 2: both */
@@ -436,6 +442,7 @@ static const struct {
 } readers[] = {
     { 'H', 2, read_hello }, { 'W', 1, read_ask }, { 'O', 2, read_op },
     { 'K', 1, read_parked }, { 'J', 1, read_inflight },
+    { 'C', 0, read_closing },
     { 'A', 0, read_answer }, { 'R', 0, read_answer },
     { 'P', 0, read_park }, { 'I', 0, read_inquiry },
     { 'T', 2, read_share }, { 'S', 0, read_epoch },
@@ -664,6 +671,10 @@ write_rest(struct out *o, const struct line *in)
         put_number(o, ' ', in->active);
         put_number(o, ' ', in->quiet);
         put_number(o, ' ', in->idle_ms);
+        break;
+
+    case 'C':
+        put_str(o, ' ', in->id);
         break;
 
     case 'P':

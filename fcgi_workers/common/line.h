@@ -47,7 +47,7 @@ struct line_policy {
 };
 
 struct line {
-    char            type;               /* H W O K J T A R P I S */
+    char            type;               /* H W O K J T A R P I S C */
     unsigned        up:1;               /* gate to keeper */
     struct line_str id;
     struct line_str node;               /* H */

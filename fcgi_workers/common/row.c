@@ -139,6 +139,12 @@ const char *row_status(const struct row *r)
     return row_words(r)->status;
 }
 
+bool rung_waking(enum rung r)
+{
+    return r == RUNG_RUNNING || r == RUNG_STARTING || r == RUNG_THAWING
+        || r == RUNG_CREATING || r == RUNG_UNPACKING;
+}
+
 bool rung_is_gone(enum rung r)
 {
     return r == RUNG_DELETING || r == RUNG_DELETED || r == RUNG_PURGING;

@@ -70,5 +70,7 @@ const char *row_state(const struct row *r);
 const char *row_status(const struct row *r);
 /* Being deleted or purged, or deleted with its workspace kept: 404. */
 bool rung_is_gone(enum rung r);
+/* Awake, or on the way up. */
+bool rung_waking(enum rung r);
 
 #endif

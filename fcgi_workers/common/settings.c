@@ -374,10 +374,36 @@ set_check_listen(const struct settings *s, const char *file, struct err *e)
     return 0;
 }
 
+/* What stands in front of nginx. */
+static int
+set_check_front(const struct settings *s, const char *file, struct err *e)
+{
+    if (strcmp(s->proxy_protocol, "off") != 0
+        && s->trusted_proxies[0] == '\0')
+    {
+        return err_set(e, "invalid_field", "%s: proxy_protocol=%s needs "
+            "trusted_proxies: who may speak it", file, s->proxy_protocol);
+    }
+    if (s->tls_listen[0] == '\0')
+        return 0;
+    if (s->tls_certificate[0] == '\0' || s->tls_key[0] == '\0')
+        return err_set(e, "invalid_field", "%s: tls_listen needs "
+            "tls_certificate and tls_key", file);
+    if (strcmp(s->tls_listen, s->preview_listen) == 0
+        || strcmp(s->tls_listen, s->api_listen) == 0
+        || strcmp(s->tls_listen, s->metrics_listen) == 0)
+    {
+        return err_set(e, "invalid_field", "%s: tls_listen must differ from "
+            "the other addresses", file);
+    }
+    return 0;
+}
+
 static int
 set_check(const struct settings *s, const char *file, struct err *e)
 {
-    if (set_check_listen(s, file, e) != 0)
+    if (set_check_listen(s, file, e) != 0
+        || set_check_front(s, file, e) != 0)
         return -1;
     if (s->memory_default > s->memory_max)
         return err_set(e, "invalid_field", "%s: memory_default must not be "

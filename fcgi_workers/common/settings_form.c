@@ -280,6 +280,54 @@ form_level(const char *p, size_t len)
     return log_level_named(p, len) >= 0;
 }
 
+static bool
+form_listen0(const char *p, size_t len)
+{
+    return len == 0 || form_listen(p, len);
+}
+
+/* An address, or one and the length of its prefix; host bits must be 0. */
+static bool
+form_net(const char *p, size_t len)
+{
+    const char   *slash = memchr(p, '/', len);
+    unsigned char bin[16] = { 0 };
+    char          text[INET6_ADDRSTRLEN];
+    int64_t       bits, i, all;
+    size_t        n = slash == NULL ? len : (size_t)(slash - p);
+
+    if (!form_addr(p, n))
+        return false;
+    if (slash == NULL)
+        return true;
+    memcpy(text, p, n);
+    text[n] = '\0';
+    all = inet_pton(AF_INET, text, bin) == 1 ? 32 : 128;
+    if (all == 128)
+        inet_pton(AF_INET6, text, bin);
+    if (ids_number(slash + 1, len - n - 1, 0, all, &bits) != 0)
+        return false;
+    for (i = bits; i < all; i++) {
+        if ((bin[i / 8] >> (7 - i % 8) & 1) != 0)
+            return false;
+    }
+    return true;
+}
+
+static bool
+form_nets(const char *p, size_t len)
+{
+    return form_list(p, len, form_net);
+}
+
+static bool
+form_proxy(const char *p, size_t len)
+{
+    return (len == 3 && memcmp(p, "off", 3) == 0)
+        || (len == 2 && memcmp(p, "on", 2) == 0)
+        || (len == 8 && memcmp(p, "previews", 8) == 0);
+}
+
 static const struct {
     form_check  check;
     const char *text;
@@ -309,6 +357,11 @@ static const struct {
     [SET_FORM_CIDR] = { form_cidr,
         "an IPv4 network such as 198.18.0.0/15, /8 to /29" },
     [SET_FORM_LEVEL] = { form_level, "debug, info, warn or error" },
+    [SET_FORM_LISTEN0] = { form_listen0,
+        "empty, or address:port, as 192.0.2.1:443, [::]:443 or *:443" },
+    [SET_FORM_NETS] = { form_nets,
+        "addresses and networks such as 10.0.0.0/8, separated by commas" },
+    [SET_FORM_PROXY] = { form_proxy, "off, previews or on" },
 };
 
 bool

@@ -24,6 +24,9 @@ enum settings_form {
     SET_FORM_ADDRS,
     SET_FORM_CIDR,
     SET_FORM_LEVEL,
+    SET_FORM_LISTEN0,           /* empty or an address:port */
+    SET_FORM_NETS,
+    SET_FORM_PROXY,
     SET_FORM_COUNT
 };
 

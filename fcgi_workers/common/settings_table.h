@@ -20,6 +20,21 @@ SET_STR(preview_scheme, "http", SET_FORM_SCHEME,
 SET_NUM(preview_public_port, 0, 0, 65535,
     "Port in preview_urls when it is not preview_listen's, as behind a load "
     "balancer. 0: preview_listen's.")
+SET_STR(tls_listen, "", SET_FORM_LISTEN0,
+    "Where preview hosts listen with TLS and HTTP/2, beside preview_listen. "
+    "Empty: nowhere.")
+SET_STR(tls_certificate, "", SET_FORM_FILE,
+    "PEM file of the wildcard certificate and its chain.")
+SET_STR(tls_key, "", SET_FORM_FILE,
+    "PEM file of the certificate's key.")
+SET_STR(trusted_proxies, "", SET_FORM_NETS,
+    "Comma-separated addresses and networks of load balancers and proxies in "
+    "front: what they say about a client's address is believed, what anybody "
+    "else says is not.")
+SET_STR(proxy_protocol, "off", SET_FORM_PROXY,
+    "Whether trusted_proxies speak the PROXY protocol: previews means to "
+    "preview_listen and tls_listen, on means to api_listen, too. off: they "
+    "send X-Forwarded-For.")
 SET_STR(stack, "", SET_FORM_STACK,
     "Name of this stack when several run on one host; part of interface, "
     "nftables and container names.")

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "../common/log.h"
+#include "../common/maintenance.h"
 #include "live.h"
 #include "start.h"
 #include "store.h"
@@ -69,6 +70,8 @@ int admission_create(struct keeper *k, const struct tenant *t,
 {
     const struct settings *s = k->s;
 
+    if (maintenance_check(s, e) == -1)
+        return -1;
     if ((int64_t) sandbox_count(k) >= s->sandboxes_max) {
         err_set(e, "queue_full", "this machine holds %" PRId64 " sandboxes, "
             "which is all that it may", s->sandboxes_max);

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "../common/log.h"
+#include "../common/maintenance.h"
 #include "guestlink.h"
 #include "links_in.h"
 #include "live.h"
@@ -246,39 +247,44 @@ bool links_wanted(const struct sandbox *sb)
 }
 
 /* The text of a failure is one line of printable characters, cut to fit. */
-static void failed_text(const struct sandbox *sb, char out[200])
+static void failed_text(const char *from, char out[200])
 {
-    const char *from = sb->error_message != NULL ? sb->error_message
-        : "the sandbox could not be started";
-    size_t      i;
+    size_t i;
 
     for (i = 0; i < 199 && from[i] != '\0'; i++)
         out[i] = from[i] < 32 || from[i] > 126 ? ' ' : from[i];
     out[i] = '\0';
 }
 
-void links_failed(struct sandbox *sb)
+static void ask_failed(struct link *l, const struct sandbox *sb,
+    const char *code, const char *message, int retry_after_s)
 {
-    struct ask *a, *next;
     struct line line;
     char        text[200];
 
-    failed_text(sb, text);
+    failed_text(message, text);
+    memset(&line, 0, sizeof(line));
+    line.type = 'A';
+    line.id = (struct line_str) { sb->id, strlen(sb->id) };
+    line.gen = sb->generation;
+    line.state = LINE_FAILED;
+    line.retry_after_s = retry_after_s > 0 ? (uint32_t) retry_after_s : 5;
+    line.code = (struct line_str) { code, strlen(code) };
+    line.text = (struct line_str) { text, strlen(text) };
+    link_say(l, &line);
+}
+
+void links_failed(struct sandbox *sb)
+{
+    struct ask *a, *next;
+
     for (a = sb->asks; a != NULL; a = next) {
         next = a->next;
         if (a->how == LINE_LOOK)
             continue;
-        memset(&line, 0, sizeof(line));
-        line.type = 'A';
-        line.id = (struct line_str) { sb->id, strlen(sb->id) };
-        line.gen = sb->generation;
-        line.state = LINE_FAILED;
-        line.retry_after_s = sb->retry_after_s > 0
-            ? (uint32_t) sb->retry_after_s : 5;
-        line.code.p = sb->error_code != NULL ? sb->error_code : "wake_failed";
-        line.code.len = strlen(line.code.p);
-        line.text = (struct line_str) { text, strlen(text) };
-        link_say(a->link, &line);
+        ask_failed(a->link, sb, sb->error_code != NULL ? sb->error_code
+            : "wake_failed", sb->error_message != NULL ? sb->error_message
+            : "the sandbox could not be started", sb->retry_after_s);
         ask_free(a);
     }
 }
@@ -326,9 +332,15 @@ void asks_heard(struct link *l, const struct line *in)
     struct links   *all = l->k->links;
     struct sandbox *sb = sandbox_find_n(l->k, in->id.p, in->id.len);
     struct ask     *a;
+    struct err      e;
 
     if (sb == NULL) {
         ask_unknown(l, in);
+        return;
+    }
+    if (in->how != LINE_LOOK && !rung_waking(sb->rung)
+        && !rung_is_gone(sb->rung) && maintenance_check(l->k->s, &e) == -1) {
+        ask_failed(l, sb, e.code, e.msg, e.retry_after_s);
         return;
     }
     for (a = sb->asks; a != NULL; a = a->next) {

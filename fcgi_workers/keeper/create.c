@@ -10,6 +10,7 @@
 
 #include "../common/clock.h"
 #include "../common/log.h"
+#include "../common/maintenance.h"
 #include "admission.h"
 #include "links.h"
 #include "machine.h"
@@ -244,6 +245,9 @@ static int create_get(struct request *r, struct sandbox *sb, struct err *e)
         e->retry_after_s = 1;
         return -1;
     }
+    if (by_key && !rung_waking(sb->rung)
+        && maintenance_check(r->k->s, e) == -1)
+        return -1;
     if (by_key || sb->rung == RUNG_CREATING) {
         r->kind = OP_START;     /* waits for it, wakes it */
         if (ops_intend(r, sb, create_apply, NULL, e) == -1)

@@ -96,6 +96,21 @@ void links_broadcast(struct sandbox *sb)
     }
 }
 
+void links_closing(const struct sandbox *sb)
+{
+    struct links *all = sb->k->links;
+    struct line   line;
+    int           i;
+
+    memset(&line, 0, sizeof(line));
+    line.type = 'C';
+    line.id = str(sb->id);
+    for (i = 0; i < OP_LINKS_MAX; i++) {
+        if (all->link[i] != NULL && all->link[i]->greeted)
+            link_say(all->link[i], &line);
+    }
+}
+
 static void link_say_op(struct link *l, int64_t number, bool done)
 {
     struct line line;

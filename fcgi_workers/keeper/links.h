@@ -16,6 +16,8 @@ void links_close(struct keeper *k);
 
 /* Tells all gates how the sandbox stands now. */
 void links_broadcast(struct sandbox *sb);
+/* It is about to be stopped: WebSockets into it are closed with 1001. */
+void links_closing(const struct sandbox *sb);
 /* Answers whoever can be answered now. */
 void links_settle(struct sandbox *sb);
 /* Does a gate wait for this sandbox to be awake? */

@@ -13,7 +13,9 @@
 
 #include "../common/clock.h"
 #include "../common/log.h"
+#include "../common/maintenance.h"
 #include "admission.h"
+#include "figures.h"
 #include "links.h"
 #include "news.h"
 #include "op.h"
@@ -25,6 +27,7 @@
 
 #define FALL_FORGET_MS 60000    /* so long awake: a death is the first again */
 #define FALL_WAIT_MAX  60000
+#define LOOK_AGAIN_MS  5000     /* is the maintenance over? */
 
 /* ---- events -------------------------------------------------------------- */
 
@@ -113,6 +116,7 @@ void machine_event(struct sandbox *sb, enum event ev)
             || c->act == ACT_AWAKE_AGAIN) && sb->reserved <= sb->generation)
         sb->reserved = sandbox_next_generation(sb->k);
     machine_times(sb, from);
+    figures_moved(sb, from);
     machine_route(sb, c->route);
     machine_note(sb, from);
     machine_defer(sb, c->act);
@@ -274,8 +278,12 @@ static void machine_idle(struct sandbox *sb)
         machine_event(sb, EV_WANT);
         return;
     }
-    if (sb->always_on && sb->stopped_by == STOPPED_NOBODY
-        && sb->again.slot == 0)
+    if (!sb->always_on || sb->stopped_by != STOPPED_NOBODY
+        || sb->again.slot != 0)
+        return;
+    if (maintenance_on(sb->k->s, NULL))
+        loop_timer_set(sb->k->loop, &sb->again, LOOK_AGAIN_MS);
+    else
         machine_event(sb, EV_WANT);
 }
 

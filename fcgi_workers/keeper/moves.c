@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "../common/log.h"
+#include "../common/maintenance.h"
 #include "machine.h"
 #include "ops.h"
 #include "store.h"
@@ -33,6 +34,14 @@ int move_engine(struct keeper *k, struct err *e)
     return -1;
 }
 
+/* Would it start or thaw something that is down, or take it down first? */
+static bool move_wakes(const struct request *r, const struct sandbox *sb)
+{
+    return r->kind == OP_RESTART
+        || ((r->kind == OP_WAKE || r->kind == OP_START)
+            && !rung_waking(sb->rung));
+}
+
 /* wake, start, stop, restart, delete, purge: one sandbox, one event. */
 int move_request(struct request *r, struct err *e)
 {
@@ -51,7 +60,8 @@ int move_request(struct request *r, struct err *e)
         || (sb->rung == RUNG_DELETING && r->kind != OP_DELETE);
     if (gone && r->kind != OP_PURGE)
         return err_set(e, "not_found", "no sandbox %s", sb->id);
-    if (move_engine(r->k, e) == -1)
+    if (move_engine(r->k, e) == -1 || (move_wakes(r, sb)
+            && maintenance_check(r->k->s, e) == -1))
         return -1;
     return ops_intend(r, sb, wake_apply, NULL, e);
 }

@@ -11,6 +11,7 @@
 #include "../common/clock.h"
 #include "../common/render.h"
 #include "admission.h"
+#include "figures.h"
 #include "links.h"
 #include "live.h"
 #include "news.h"
@@ -116,10 +117,13 @@ static void ask_status(struct buf *b, const struct sandbox *sb)
 
 static void ask_figures(struct buf *b, struct keeper *k)
 {
-    int64_t longest_us, commits;
-    size_t  gates, asks;
-    int     i;
+    struct buf text;
+    int64_t    longest_us, commits;
+    size_t     gates, asks;
+    int        i;
 
+    buf_init(&text, ANSWER_MAX / 2);
+    figures_render(k, &text);
     store_figures(k, &longest_us, &commits);
     links_figures(k, &gates, &asks);
     buf_printf(b, "{\"sandboxes\":{");
@@ -128,10 +132,14 @@ static void ask_figures(struct buf *b, struct keeper *k)
             rung_name((enum rung) i), sandbox_count_rung(k, (enum rung) i));
     buf_printf(b, "},\"starting\":%zu,\"waiting\":%zu,\"gates\":%zu,"
         "\"held_asks\":%zu,\"commits\":%" PRId64 ",\"commit_longest_us\":%"
-        PRId64 ",\"generation\":%" PRIu64 ",\"uptime_s\":%" PRId64 "}",
+        PRId64 ",\"generation\":%" PRIu64 ",\"uptime_s\":%" PRId64,
         admission_starting(k), admission_waiting(k), gates, asks, commits,
         longest_us, k->generation,
         (loop_now_ms(k->loop) - k->began_ms) / 1000);
+    buf_str(b, ",\"text\":");
+    render_string(b, text.data != NULL ? text.data : "", text.len);
+    buf_str(b, "}");
+    buf_fini(&text);
 }
 
 static void stats_come(void *arg, const struct engine_result *r)

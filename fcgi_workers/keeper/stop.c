@@ -204,6 +204,7 @@ void stop_begin(struct sandbox *sb, bool thaw_first)
         stop_measure(sb);
     stop_keep_status(sb);
     news_asleep(sb);
+    links_closing(sb);
     if (thaw_first && sb->engine_ref != NULL)
         engine_thaw(sb->k->engine, sb->engine_ref, stop_thawed, sb);
     else if (sb->live->guest == NULL)

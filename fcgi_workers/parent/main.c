@@ -15,7 +15,9 @@
 #include <unistd.h>
 
 #include "../api/api.h"
+#include "../common/clock.h"
 #include "../common/log.h"
+#include "../common/maintenance.h"
 #include "../common/settings.h"
 #include "../common/ticket_keys.h"
 #include "../door/door_role.h"
@@ -46,6 +48,7 @@ static const char main_help[] =
     "  reload                read the settings anew\n"
     "  rotate-keys           sign tickets with a new key; reloads\n"
     "  status                each part, its pid, since when, restarts\n"
+    "  maintenance [on|off]  nothing new is made or woken; or how it is\n"
     "  check                 read the settings and look whether all is there\n"
     "  settings --markdown   the documentation of all settings\n"
     "  settings --example    a settings file with every default\n"
@@ -102,6 +105,27 @@ static int
 main_status(struct main_args *a)
 {
     return watcher_status(a->s);
+}
+
+static int
+main_maintenance(struct main_args *a)
+{
+    struct err e;
+    int64_t    since_ms;
+    char       text[CLOCK_TEXT_MAX];
+
+    if (a->arg[0] != '\0'
+        && maintenance_set(a->s, strcmp(a->arg, "on") == 0, &e) == -1)
+    {
+        fprintf(stderr, "holdfastd: %s\n", e.msg);
+        return 111;
+    }
+    if (maintenance_on(a->s, &since_ms))
+        printf("maintenance is on since %s: nothing new is made or woken, "
+            "what is awake runs on\n", clock_text(since_ms, text));
+    else
+        printf("maintenance is off\n");
+    return 0;
 }
 
 static int
@@ -204,6 +228,7 @@ static const struct main_command {
     { "reload",     "",                     true,  main_reload },
     { "rotate-keys", "",                    true,  main_rotate_keys },
     { "status",     "",                     true,  main_status },
+    { "maintenance", "?on|off",             true,  main_maintenance },
     { "check",      "",                     true,  main_check },
     { "nginx-conf", "DIR",                  true,  main_nginx_conf },
     { "net-clean",  "",                     true,  main_net_clean },

@@ -98,6 +98,35 @@ conf_http_paths(const struct conf *c, struct buf *b)
     buf_printf(b, "holdfast_redis  unix:%s/redis.sock;\n\n", s->run_dir);
 }
 
+/* Who in front of us is believed, and what apps are told of their public
+ * address: only when TLS ends before us do they differ from our own. */
+static void
+conf_http_front(const struct conf *c, struct buf *b)
+{
+    const struct settings *s = c->s;
+    const char            *p = s->trusted_proxies;
+    size_t                 n;
+
+    buf_str(b, "# trusted_proxies, proxy_protocol\n");
+    for (; *p != '\0'; p += n + (p[n] == ',')) {
+        n = strcspn(p, ",");
+        buf_printf(b, "set_real_ip_from %.*s;\n", (int)n, p);
+    }
+    buf_printf(b, "real_ip_header %s;\nreal_ip_recursive on;\n\n",
+        strcmp(s->proxy_protocol, "off") == 0 ? "X-Forwarded-For"
+        : "proxy_protocol");
+
+    buf_str(b, "# preview_scheme, preview_public_port: what apps are told\n");
+    buf_printf(b, "map $scheme $holdfast_proto {\n    default %s;\n}\n",
+        strcmp(s->preview_scheme, "https") == 0 ? "https" : "$scheme");
+    buf_str(b, "map $server_port $holdfast_port {\n    default ");
+    if (s->preview_public_port == 0)
+        buf_str(b, "$server_port");
+    else
+        buf_printf(b, "%lld", (long long)s->preview_public_port);
+    buf_str(b, ";\n}\n\n");
+}
+
 static void
 conf_http(const struct conf *c, struct buf *b)
 {
@@ -107,6 +136,7 @@ conf_http(const struct conf *c, struct buf *b)
     buf_str(b, "# table_size, domain\n");
     buf_printf(b, "holdfast_table  %lldm;\n", (long long)s->table_size);
     buf_printf(b, "holdfast_domain %s;\n\n", s->domain);
+    conf_http_front(c, b);
 
     buf_str(b, "# auth_tokens and tokens_file become one file, or off; "
         "api_origins, api_hosts,\n# rate_per_s (0: no limit)\n");
@@ -141,19 +171,50 @@ conf_http(const struct conf *c, struct buf *b)
         "}\n", s->run_dir);
 }
 
+static const char *
+conf_proxied(const struct conf *c, bool api)
+{
+    const char *word = c->s->proxy_protocol;
+
+    if (strcmp(word, "on") == 0 || (strcmp(word, "previews") == 0 && !api))
+        return " proxy_protocol";
+    return "";
+}
+
 static void
 conf_listen_api(const struct conf *c, struct buf *b)
 {
-    buf_str(b, "# Settings: api_listen, body_max_kb.\n");
-    buf_printf(b, "listen %s;\nclient_max_body_size %lldk;\n",
-        c->s->api_listen, (long long)c->s->body_max_kb);
+    buf_str(b, "# Settings: api_listen, proxy_protocol, body_max_kb.\n");
+    buf_printf(b, "listen %s%s;\nclient_max_body_size %lldk;\n",
+        c->s->api_listen, conf_proxied(c, true),
+        (long long)c->s->body_max_kb);
 }
 
 static void
 conf_listen_preview(const struct conf *c, struct buf *b)
 {
-    buf_str(b, "# Settings: preview_listen.\n");
-    buf_printf(b, "listen %s;\n", c->s->preview_listen);
+    buf_str(b, "# Settings: preview_listen, proxy_protocol.\n");
+    buf_printf(b, "listen %s%s;\n", c->s->preview_listen,
+        conf_proxied(c, false));
+}
+
+static void
+conf_tls(const struct conf *c, struct buf *b)
+{
+    const struct settings *s = c->s;
+
+    buf_str(b, "# Settings: tls_listen, tls_certificate, tls_key, "
+        "proxy_protocol.\n");
+    if (s->tls_listen[0] == '\0') {
+        buf_str(b, "# No TLS here: tls_listen is empty.\n");
+        return;
+    }
+    buf_printf(b, "server {\n    listen %s ssl http2%s;\n    server_name _;\n"
+        "    ssl_certificate     %s;\n    ssl_certificate_key %s;\n"
+        "    include lua-free-config/tls.conf;\n"
+        "    include lua-free-config/preview_server.conf;\n}\n",
+        s->tls_listen, conf_proxied(c, false), s->tls_certificate,
+        s->tls_key);
 }
 
 static void
@@ -173,6 +234,7 @@ static const struct {
     { CONF_SETTINGS "/listen_api.conf",     conf_listen_api },
     { CONF_SETTINGS "/listen_preview.conf", conf_listen_preview },
     { CONF_SETTINGS "/listen_metrics.conf", conf_listen_metrics },
+    { CONF_SETTINGS "/tls.conf",            conf_tls },
 };
 
 static int

@@ -21,6 +21,7 @@
 #include "../common/clock.h"
 #include "../common/files.h"
 #include "../common/log.h"
+#include "../common/maintenance.h"
 #include "dockerd.h"
 #include "parts.h"
 #include "pidfile.h"
@@ -311,6 +312,8 @@ watcher_status(const struct settings *s)
         printf("Holdfast is starting (pid %d)\n", (int)pid);
         return 1;
     }
-    printf("Holdfast is %s (pid %d)\n", h.state, (int)pid);
+    printf("Holdfast is %s (pid %d)%s\n", h.state, (int)pid,
+        maintenance_on(s, NULL) ? ", in maintenance: nothing new is made or "
+        "woken" : "");
     return status_print(s->run_dir, stdout) ? 0 : 1;
 }

@@ -619,6 +619,8 @@ access_log {d}/access.log holdfast;
 holdfast_keeper unix:{self.keeper};
 holdfast_door unix:{self.door};
 {lines}
+map $scheme $holdfast_proto {{ default $scheme; }}
+map $server_port $holdfast_port {{ default $server_port; }}
 {self.settings}
 upstream holdfast_api {{ server unix:{self.api}; }}
 """)

@@ -283,8 +283,93 @@ class Quiet(GateCase):
         k = self.k.known["q4"]
         k["state"], k["gen"] = "gone", self.k.next_gen()
         self.k.say(self.k.answer("q4", 0, "R"))
-        self.assertEqual(s.recv(10), b"")
+        self.assertEqual(self.end(s), self.BYE)
+
+    BYE = b"\x88\x02\x03\xe9"          # 1001, going away
+
+    def end(self, s):
+        """All that comes until the end, which is no reset."""
+        got = b""
+        s.settimeout(10)
+        while more := s.recv(4096):
+            got += more
         s.close()
+        return got
+
+    def test_told_before_a_stop(self):
+        self.box("q6", state="awake")
+        s, other = self.socket("q6"), self.socket("q6")
+        for c in (s, other):
+            c.sendall(b"\x81\x02hi")
+            self.assertEqual(c.recv(10), b"\x81\x02hi")
+        self.k.say("C q6")
+        until(lambda: self.counts("q6") == ["0", "0"], 3)
+        # a client that goes on talking is not reset
+        s.sendall(b"\x81\x85\0\0\0\0hello" * 100)
+        self.assertEqual(self.end(s), self.BYE)
+        self.assertEqual(self.end(other), self.BYE)
+        # it may come back
+        self.socket("q6").close()
+        self.idle("q6")
+
+    def test_told_between_two_frames_only(self):
+        self.box("q7", state="awake")
+        s = self.socket("q7")
+        s.sendall(b"\x81\x05he")         # the app says the same
+        self.assertEqual(s.recv(10), b"\x81\x05he")
+        self.k.say("C q7")
+        s.settimeout(0.3)
+        self.assertRaises(TimeoutError, s.recv, 10)
+        s.settimeout(10)
+        s.sendall(b"llo")
+        self.assertEqual(self.end(s), b"llo" + self.BYE)
+
+    def test_a_frame_that_does_not_end_is_not_waited_for(self):
+        self.box("q8", state="awake")
+        s = self.socket("q8")
+        s.sendall(b"\x81\x05he")
+        self.assertEqual(s.recv(10), b"\x81\x05he")
+        self.k.say("C q8")
+        self.assertEqual(self.end(s), b"")
+        until(lambda: self.counts("q8") == ["0", "0"])
+
+    def test_an_app_that_said_it_itself(self):
+        self.box("q9", state="awake")
+        s = self.socket("q9")
+        s.sendall(b"\x88\x02\x03\xe8")
+        self.assertEqual(s.recv(10), b"\x88\x02\x03\xe8")
+        self.k.say("C q9")
+        self.assertEqual(self.end(s), b"")
+
+    def test_a_client_that_does_not_read(self):
+        self.box("q11", state="awake")
+        s = self.socket("q11")
+        s.setblocking(False)
+        try:
+            while True:
+                s.send(b"\x81\x7e\x10\0" + b"x" * 4096)
+        except BlockingIOError:
+            pass
+        self.k.say("C q11")
+        until(lambda: self.counts("q11") == ["0", "0"], 5)
+        s.close()
+
+    def test_an_answer_that_streams_may_end(self):
+        app = self.box("q12", state="awake")
+        s = raw(self.n.port, "GET /events HTTP/1.1\r\nHost: 3000-q12.localho"
+                "st\r\nConnection: close\r\n\r\n", read=False)
+        data = b""
+        while b"data: 1" not in data:
+            data += s.recv(4096)
+        self.k.say("C q12")
+        self.counts("q12")
+        app.gate.set()
+        while b"data: 2" not in data:
+            data += s.recv(4096)
+        until(lambda: self.counts("q12") == ["0", "1"])
+        self.k.say("C q12")
+        self.assertNotIn(b"\x88", self.end(s))
+        until(lambda: self.counts("q12") == ["0", "0"])
 
     def test_event_stream(self):
         app = self.box("q5")

@@ -138,6 +138,20 @@ class Preview(Case):
             self.assertEqual(frame, got)
             s.close()
 
+    def test_websocket_is_told_before_a_stop(self):
+        box = self.s.create_app(3000)
+        s = self.s.raw(UPGRADE.format(host=self.s.preview_host(box), more=""))
+        self.assertIn(b" 101 ", head(s).split(b"\r\n")[0])
+        began = time.monotonic()
+        self.s.stop_box(box)
+        self.assertLess(time.monotonic() - began, 5)
+        got = b""
+        while more := s.recv(100):
+            got += more
+        s.close()
+        self.assertEqual(b"\x88\x02\x03\xe9", got)     # 1001
+        self.s.purge(box)
+
     def test_what_must_not_wake(self):
         self.asleep()
         host = self.s.preview_host(self.box)

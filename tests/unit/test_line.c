@@ -81,6 +81,7 @@ test_forms(void)
     round_trip("A abc 12 failed 0 internal -", 0);
     round_trip("P 9 abc 12 1000", 0);
     round_trip("I 9 abc", 0);
+    round_trip("C abc", 0);
     round_trip("O 17 done", 0);
     round_trip("O 17 unknown", 0);
 }

@@ -14,7 +14,7 @@
 
 static const char *const written[] = {
     "main.conf", "events.conf", "http.conf", "listen_api.conf",
-    "listen_preview.conf", "listen_metrics.conf",
+    "listen_preview.conf", "listen_metrics.conf", "tls.conf",
 };
 
 static struct err e;
@@ -113,6 +113,30 @@ test_values(void)
     CHECK(strstr(b.data, "/tokens;\n") != NULL);
     read_conf(dir, "listen_api.conf", &b);
     CHECK(strstr(b.data, "client_max_body_size 64k;") != NULL);
+
+    CHECK(strstr(b.data, "proxy_protocol;") == NULL);
+
+    CHECK(write_conf("trusted_proxies=10.0.0.0/8,fd00::1\n"
+        "proxy_protocol=previews\npreview_scheme=https\n"
+        "preview_public_port=443\ntls_listen=*:443\n"
+        "tls_certificate=/t/c.pem\ntls_key=/t/k.pem\n") == 0);
+    read_conf(dir, "http.conf", &b);
+    CHECK(strstr(b.data, "\nset_real_ip_from 10.0.0.0/8;\n"
+        "set_real_ip_from fd00::1;\nreal_ip_header proxy_protocol;\n")
+        != NULL);
+    CHECK(strstr(b.data, "    default https;\n") != NULL);
+    CHECK(strstr(b.data, "    default 443;\n") != NULL);
+    read_conf(dir, "listen_api.conf", &b);
+    CHECK(strstr(b.data, " proxy_protocol;") == NULL);
+    read_conf(dir, "listen_preview.conf", &b);
+    CHECK(strstr(b.data, "\nlisten 127.0.0.1:7080 proxy_protocol;\n")
+        != NULL);
+    read_conf(dir, "tls.conf", &b);
+    CHECK(strstr(b.data, "    listen *:443 ssl http2 proxy_protocol;\n")
+        != NULL);
+    CHECK(strstr(b.data, "ssl_certificate_key /t/k.pem;") != NULL);
+    CHECK(write_conf("auth_tokens=ci:abc,t/n:a1+b2=sha256:ba7816bf8f01cfea"
+        "414140de5dae2223b00361a396177a9cb410ff61f20015ad\n") == 0);
 
     snprintf(path, sizeof(path), "%s/tokens", dir);
     CHECK(stat(path, &st) == 0 && (st.st_mode & 07777) == 0600);
