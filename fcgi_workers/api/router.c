@@ -16,7 +16,6 @@
 #define RUNGS   "a later version lets callers choose the rung; use stop"
 #define SNAPS   "snapshots come in a later version"
 #define HOOKS   "webhooks come in a later version"
-#define USAGE   "accounting comes in a later version"
 
 /* Of two paths that match, the first in the table counts: those with fixed
  * words stand before those with {…} in their place. */
@@ -58,14 +57,14 @@ const struct route routes[] = {
     { "DELETE", S "/leases/{lease}", api_unlease, NEED_WRITE, 0, "unlease" },
     { "GET", S "/ports", api_op, NEED_READ, 0, "ports" },
     { "GET", S "/metrics", api_op, NEED_READ, 0, "metrics" },
+    { "GET", S "/usage", api_usage_one, NEED_READ, 0, NULL },
+    { "GET", "/v1/usage", api_usage, NEED_READ, 0, NULL },
     { "GET", "/v1/operations/{number}", api_operation, NEED_READ, 0, NULL },
     { "GET", "/v1/info", api_info, NEED_READ, 0, NULL },
     { "GET", "/v1/audit", api_audit, NEED_ADMIN, 0, NULL },
 
     /* Named in the contract, answered 501 until they are there. */
     { "POST", S "/archive", api_later, NEED_WRITE, 0, RUNGS },
-    { "GET", S "/usage", api_later, NEED_READ, 0, USAGE },
-    { "GET", "/v1/usage", api_later, NEED_READ, 0, USAGE },
     { "POST", S "/shares", api_later, NEED_WRITE, 0, SHARES },
     { "GET", S "/shares", api_later, NEED_READ, 0, SHARES },
     { "DELETE", S "/shares/{share}", api_later, NEED_WRITE, 0, SHARES },

@@ -120,6 +120,10 @@ SET_NUM(cpu_busy_percent, 5, 1, 1000,
 SET_NUM(net_busy_bytes_s, 256, 1, 1000000000,
     "A sandbox that moves so many bytes a second over its own connections is "
     "not idle.")
+SET_NUM(usage_s, 60, 1, 3600,
+    "What running sandboxes use is added up so often.")
+SET_NUM(usage_days, 400, 1, 36500,
+    "Days for which usage is kept.")
 SET_NUM(lease_max_s, 86400, 1, 31536000,
     "Longest lease that a caller may take.")
 SET_NUM(leases_max, 64, 1, 10000,

@@ -59,6 +59,7 @@ struct keeper {
     struct sandbox        *acting, **acting_end;    /* machine.c's */
     bool                   engine_up;   /* until the opposite is seen */
     bool                   engine_seen; /* it has listed its containers */
+    int64_t                account_day; /* the last that was written to */
     int64_t                began_ms;    /* monotonic: start of this process */
 };
 

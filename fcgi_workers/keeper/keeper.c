@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "../common/log.h"
+#include "account.h"
 #include "admission.h"
 #include "core.h"
 #include "inquiry.h"
@@ -176,8 +177,21 @@ static void keeper_drop_live(struct sandbox *sb, void *arg)
     live_drop(sb);              /* the sandbox itself runs on */
 }
 
+static void keeper_last_reading(struct sandbox *sb, void *arg)
+{
+    (void) arg;
+    account_end(sb);
+}
+
 static void keeper_close(struct keeper *k)
 {
+    struct err e;
+
+    if (k->ops != NULL) {       /* everything was opened */
+        sandbox_each(k, keeper_last_reading, NULL);
+        if (store_commit(k, &e) == -1)
+            log_warn("the last usage is not stored: %s", e.msg);
+    }
     sandbox_each(k, keeper_drop_live, NULL);
     reconcile_close(k);
     reaper_close(k);

@@ -55,6 +55,11 @@ struct live {
     int                 freeze_tries;   /* of a caller's; 0: none wants it */
     uint64_t            park_gen;
     struct timer        freeze;
+    /* account.c's: what is in the books already */
+    struct usage        counted;
+    int64_t             counted_ms;     /* monotonic */
+    bool                counting;
+    struct timer        count;
     struct reclaim     *reclaim;        /* its memory is being given back */
 };
 

@@ -13,6 +13,7 @@
 
 #include "../common/clock.h"
 #include "../common/log.h"
+#include "account.h"
 #include "admission.h"
 #include "links.h"
 #include "news.h"
@@ -56,7 +57,10 @@ static void machine_times(struct sandbox *sb, enum rung from)
 {
     int64_t now = clock_wall_ms();
 
+    if (from == RUNG_RUNNING && sb->rung != RUNG_RUNNING)
+        account_end(sb);
     if (sb->rung == RUNG_RUNNING && from != RUNG_RUNNING) {
+        account_begin(sb, from != RUNG_THAWING);
         if (from != RUNG_THAWING)
             sb->started_ms = now;
         sb->active_ms = now;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "../common/log.h"
+#include "account.h"
 #include "admission.h"
 #include "guestlink.h"
 #include "links.h"
@@ -107,6 +108,7 @@ void live_drop(struct sandbox *sb)
     loop_timer_clear(sb->k->loop, &live->freeze);
     loop_timer_clear(sb->k->loop, &live->drain);
     reclaim_end(sb);
+    account_forget(sb);
     links_park_forget(sb);
     if (live->netns >= 0)
         close(live->netns);
@@ -139,6 +141,8 @@ void start_done(struct sandbox *sb)
     live_free_texts(sb->live);
     if (mode == MODE_ADOPT) {
         sb->unproven = false;
+        if (sb->rung == RUNG_RUNNING)
+            account_begin(sb, false);
         machine_look(sb);
     } else {
         machine_event(sb, EV_DONE);

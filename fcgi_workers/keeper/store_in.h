@@ -1,5 +1,6 @@
 /*
- * store_in: what store.c and store_rows.c share. For nobody else.
+ * store_in: what store.c shares with the files that write a table of their own
+ * (store_rows.c, leases.c, account.c). For nobody else.
  */
 #ifndef HF_KEEPER_STORE_IN_H
 #define HF_KEEPER_STORE_IN_H
@@ -14,7 +15,7 @@ enum store_stmt {
     ST_ENV, ST_ENV_GET, ST_ROW, ST_ROWS, ST_KEY, ST_PROJECT, ST_EXT_USER,
     ST_EXT_PROJECT, ST_ANSWER, ST_ANSWER_IDEM, ST_OPS_OPEN, ST_KNEW,
     ST_OP_KNOWN, ST_PRUNE, ST_LEASE, ST_LEASE_TIDY, ST_LEASE_DROP,
-    ST_LEASES, ST_LEASE_ENDS, ST_COUNT
+    ST_LEASES, ST_LEASE_ENDS, ST_USAGE, ST_USAGE_PRUNE, ST_COUNT
 };
 
 struct note {                   /* an outbox row or an audit row to be */
