@@ -34,6 +34,7 @@ struct news;
 struct reconcile;
 struct reaper;
 struct reclaims;
+struct pressure;
 struct sandbox;
 
 struct keeper {
@@ -49,6 +50,7 @@ struct keeper {
     struct reconcile      *reconcile;
     struct reaper         *reaper;
     struct reclaims       *reclaims;
+    struct pressure       *pressure;
     struct engine         *engine;
     struct engine_caps     caps;
     struct crypt_key       key;

@@ -27,6 +27,7 @@
 #include "news.h"
 #include "ops.h"
 #include "peers.h"
+#include "pressure.h"
 #include "reaper.h"
 #include "reclaim.h"
 #include "reconcile.h"
@@ -153,7 +154,7 @@ static int keeper_open(struct keeper *k, struct err *e)
     if (keeper_files(k, e) == -1 || store_open(k, e) == -1
         || sandboxes_open(k, e) == -1 || leases_open(k, e) == -1
         || admission_open(k, e) == -1
-        || reaper_open(k, e) == -1 || reclaim_open(k, e) == -1
+        || reaper_open(k, e) == -1 || reclaim_open(k, e) == -1 || pressure_open(k, e) == -1
         || news_open(k, e) == -1
         || peers_open(k, e) == -1
         || links_open(k, FD_LINKS, e) == -1
@@ -196,6 +197,7 @@ static void keeper_close(struct keeper *k)
     reconcile_close(k);
     reaper_close(k);
     reclaim_close(k);
+    pressure_close(k);
     engine_free(k->engine);
     ops_close(k);
     if (k->links != NULL)

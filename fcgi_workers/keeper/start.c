@@ -100,7 +100,7 @@ void live_drop(struct sandbox *sb)
 
     if (live == NULL)
         return;
-    admission_leave(sb);
+    admission_forget(sb);
     guestlink_close(sb);
     loop_timer_clear(sb->k->loop, &live->deadline);
     loop_timer_clear(sb->k->loop, &live->retry);
@@ -621,14 +621,22 @@ static void start_thawed(void *arg, const struct engine_result *r)
 void start_thaw(struct sandbox *sb, bool frozen)
 {
     struct live *live = live_of(sb);
+    struct err   e;
 
-    reclaim_end(sb);
+    live->refused = false;
     live->mode = MODE_THAW;
-    live->frozen = false;
     live->fault.code = NULL;
     live->step = STEP_START;
     loop_timer_set(sb->k->loop, &live->deadline,
         sb->k->s->start_timeout_s * 1000);
+    if (frozen && admission_thaw(sb, &e) == -1) {
+        live->refused = true;
+        live->fault = e;
+        start_lost(sb);         /* it stays frozen */
+        return;
+    }
+    reclaim_end(sb);
+    live->frozen = false;
     if (!frozen) {
         start_thawed(sb, &(struct engine_result) { 0 });
         return;
