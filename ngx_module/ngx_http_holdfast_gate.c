@@ -293,6 +293,10 @@ ngx_http_holdfast_parse_preview(ngx_http_request_t *r,
                    &hmcf->domain, &hmcf->domain);
     }
 
+    if (ngx_http_holdfast_ticket_take(r, ctx) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
     ctx->family = DOOR_INET;
 
     if (r->uri.len >= 11
@@ -715,6 +719,10 @@ ngx_http_holdfast_enter(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx,
 
     if (!ctx->inactive) {
         ngx_http_holdfast_activity_mark(ctx->entry);
+    }
+
+    if (ctx->generation != route->generation) {
+        ctx->attempts = 0;      /* those were of another start */
     }
 
     ctx->generation = route->generation;

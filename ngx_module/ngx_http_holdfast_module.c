@@ -109,6 +109,20 @@ static ngx_command_t  ngx_http_holdfast_commands[] = {
       0,
       NULL },
 
+    { ngx_string("holdfast_ticket_keys"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_holdfast_ticket_keys,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("holdfast_secure_cookie"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_holdfast_main_conf_t, secure_cookie),
+      NULL },
+
     { ngx_string("holdfast_origins"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
       ngx_http_holdfast_list,
@@ -556,6 +570,7 @@ ngx_http_holdfast_create_main_conf(ngx_conf_t *cf)
     hmcf->op_hold_max = NGX_CONF_UNSET_MSEC;
     hmcf->warming_after = NGX_CONF_UNSET_MSEC;
     hmcf->quiet_after = NGX_CONF_UNSET_MSEC;
+    hmcf->secure_cookie = NGX_CONF_UNSET;
     hmcf->hold_limit = NGX_CONF_UNSET_UINT;
     hmcf->hold_total = NGX_CONF_UNSET_UINT;
 
@@ -576,6 +591,7 @@ ngx_http_holdfast_init_main_conf(ngx_conf_t *cf, void *conf)
     ngx_conf_init_msec_value(hmcf->op_hold_max, 300000);
     ngx_conf_init_msec_value(hmcf->warming_after, 1500);
     ngx_conf_init_msec_value(hmcf->quiet_after, 60000);
+    ngx_conf_init_value(hmcf->secure_cookie, 0);
     ngx_conf_init_uint_value(hmcf->hold_limit, 1000);
     ngx_conf_init_uint_value(hmcf->hold_total, 10000);
 

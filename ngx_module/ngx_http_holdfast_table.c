@@ -577,6 +577,7 @@ ngx_http_holdfast_table_read(const u_char *id, size_t len, ngx_uint_t port,
     route->generation = e->generation;
     route->ask = ngx_max(e->generation, t->floor);
     route->tenant = e->tenant;
+    route->share_epoch = e->share_epoch;
     route->flags = e->flags;
     route->wakes = e->wakes;
     route->host_len = e->host_len;

@@ -59,6 +59,7 @@ typedef struct {                        /* a copy of an entry's fields */
     uint64_t           generation;
     uint64_t           ask;             /* max(entry, floor) */
     uint64_t           tenant;
+    uint32_t           share_epoch;
     ngx_uint_t         flags;
     ngx_uint_t         wakes;
     ngx_uint_t         v6;              /* the port asked for is on ::1 */
@@ -84,6 +85,7 @@ typedef struct {
     ngx_atomic_t       refused;         /* connects */
     ngx_atomic_t       sockets;         /* taken from the door */
     ngx_atomic_t       unauthorized;
+    ngx_atomic_t       denied;          /* private previews */
     ngx_atomic_t       limited;         /* 429 */
 } ngx_http_holdfast_counts_t;
 
@@ -169,6 +171,7 @@ void ngx_http_holdfast_table_part(ngx_http_holdfast_entry_t *e);
 #define NGX_HTTP_HOLDFAST_FULL     2
 
 ngx_uint_t ngx_http_holdfast_route_apply(const struct line *line);
+void ngx_http_holdfast_route_epoch(const struct line *line);
 void ngx_http_holdfast_route_park(const struct line *in, struct line *out);
 void ngx_http_holdfast_route_inflight(const struct line *in,
     struct line *out);

@@ -92,6 +92,15 @@ int  api_op(struct api *a, struct request *r,
 int  api_purge_external(struct api *a, struct request *r,
     const struct route *route, struct err *e);
 
+int  api_share(struct api *a, struct request *r,
+    const struct route *route, struct err *e);
+int  api_shares(struct api *a, struct request *r,
+    const struct route *route, struct err *e);
+int  api_unshare(struct api *a, struct request *r,
+    const struct route *route, struct err *e);
+int  api_ticket(struct api *a, struct request *r,
+    const struct route *route, struct err *e);
+
 int  api_list(struct api *a, struct request *r,
     const struct route *route, struct err *e);
 int  api_audit(struct api *a, struct request *r,

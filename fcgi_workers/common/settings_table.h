@@ -186,6 +186,10 @@ SET_NUM(body_max_kb, 1024, 16, 65536,
     "Largest JSON body of the API.")
 SET_NUM(env_max_kb, 256, 1, 4096,
     "Largest sum of a sandbox's env.")
+SET_NUM(shares_max, 1000, 1, 100000,
+    "Shares of a sandbox that are neither revoked nor over.")
+SET_NUM(share_ttl_max_s, 2592000, 60, 315360000,
+    "Longest life of a share.")
 SET_NUM(op_hold_max_s, 300, 1, 3600,
     "An operation that takes longer is answered with 202.")
 SET_NUM(hold_max_s, 60, 1, 3600,

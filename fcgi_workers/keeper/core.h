@@ -32,6 +32,7 @@ struct peers;
 struct admission;
 struct news;
 struct reconcile;
+struct shares;
 struct reaper;
 struct reclaims;
 struct pressure;
@@ -48,6 +49,7 @@ struct keeper {
     struct admission      *admission;
     struct news           *news;
     struct reconcile      *reconcile;
+    struct shares         *shares;
     struct reaper         *reaper;
     struct reclaims       *reclaims;
     struct pressure       *pressure;

@@ -18,6 +18,7 @@
 #include "live.h"
 #include "ops.h"
 #include "reaper.h"
+#include "shares.h"
 
 #define GENERATION_SANE (1ULL << 60)
 
@@ -115,6 +116,36 @@ void links_op_done(struct op *op)
         if ((op->links[i / 64] >> (i % 64) & 1) != 0 && all->link[i] != NULL)
             link_say_op(all->link[i], op->number, true);
     }
+}
+
+void links_share_epoch(struct sandbox *sb)
+{
+    struct links *all = sb->k->links;
+    struct line   line;
+    int           i;
+
+    memset(&line, 0, sizeof(line));
+    line.type = 'S';
+    line.id = str(sb->id);
+    line.share_epoch = (uint32_t) sb->share_epoch;
+    for (i = 0; i < OP_LINKS_MAX; i++) {
+        if (all->link[i] != NULL && all->link[i]->greeted)
+            link_say(all->link[i], &line);
+    }
+}
+
+void links_share_said(struct keeper *k, int slot, uint64_t number,
+    enum line_said said)
+{
+    struct line line;
+
+    if (k->links->link[slot] == NULL || !k->links->link[slot]->greeted)
+        return;
+    memset(&line, 0, sizeof(line));
+    line.type = 'T';
+    line.number = number;
+    line.said = said;
+    link_say(k->links->link[slot], &line);
 }
 
 /* ---- leaving ------------------------------------------------------------- */
@@ -259,6 +290,9 @@ static int link_line(struct link *l, const char *p, size_t len)
         break;
     case 'K':
         park_heard(l, &in);
+        break;
+    case 'T':
+        shares_heard(l->k, l->slot, &in);
         break;
     case 'J':
         inquiry_heard(l, &in);

@@ -48,6 +48,9 @@ static const struct op_kind_row {
     [OP_IDLE]           = { "idle", 200, BODY_SET, false },
     [OP_READY]          = { "ready", 200, BODY_SET, false },
     [OP_ANSWER]         = { "answer", 200, BODY_SET, false },
+    [OP_SHARE]          = { "share", 201, BODY_SET, true },
+    [OP_UNSHARE]        = { "unshare", 204, BODY_NONE, true },
+    [OP_TICKET]         = { "ticket", 201, BODY_SET, true },
 };
 
 const char *op_kind_name(enum op_kind kind)

@@ -9,6 +9,7 @@
 #include "idle.h"
 #include "leases.h"
 #include "ops.h"
+#include "shares.h"
 #include "store.h"
 
 /* ---- reading arguments --------------------------------------------------- */
@@ -189,6 +190,10 @@ int request_run(struct request *r, struct err *e)
     case OP_PATCH:
     case OP_ENV:
         return change_request(r, e);
+    case OP_SHARE:
+    case OP_UNSHARE:
+    case OP_TICKET:
+        return share_request(r, e);
     case OP_LEASE:
     case OP_UNLEASE:
         return lease_request(r, e);
