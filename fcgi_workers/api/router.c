@@ -15,7 +15,6 @@
 #define RUNGS   "a later version lets callers choose the rung; use stop"
 #define SNAPS   "snapshots come in a later version"
 #define HOOKS   "webhooks come in a later version"
-#define USAGE   "accounting comes in a later version"
 
 /* Of two paths that match, the first in the table counts: those with fixed
  * words stand before those with {…} in their place. */
@@ -57,6 +56,8 @@ const struct route routes[] = {
     { "DELETE", S "/leases/{lease}", api_unlease, NEED_WRITE, 0, "unlease" },
     { "GET", S "/ports", api_op, NEED_READ, 0, "ports" },
     { "GET", S "/metrics", api_op, NEED_READ, 0, "metrics" },
+    { "GET", S "/usage", api_usage_one, NEED_READ, 0, NULL },
+    { "GET", "/v1/usage", api_usage, NEED_READ, 0, NULL },
     { "POST", S "/shares", api_share, NEED_WRITE,
         ROUTE_IDEM | ROUTE_BODY, "share" },
     { "GET", S "/shares", api_shares, NEED_WRITE, 0, NULL },
@@ -69,8 +70,6 @@ const struct route routes[] = {
 
     /* Named in the contract, answered 501 until they are there. */
     { "POST", S "/archive", api_later, NEED_WRITE, 0, RUNGS },
-    { "GET", S "/usage", api_later, NEED_READ, 0, USAGE },
-    { "GET", "/v1/usage", api_later, NEED_READ, 0, USAGE },
     { "GET", S "/services", api_later, NEED_READ, 0,
         "the states of services come in a later version" },
     { "GET", S "/setup", api_later, NEED_READ, 0,

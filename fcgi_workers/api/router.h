@@ -80,6 +80,10 @@ int  api_lease(struct api *a, struct request *r,
     const struct route *route, struct err *e);
 int  api_unlease(struct api *a, struct request *r,
     const struct route *route, struct err *e);
+int  api_usage(struct api *a, struct request *r,
+    const struct route *route, struct err *e);
+int  api_usage_one(struct api *a, struct request *r,
+    const struct route *route, struct err *e);
 int  api_delete_v1(struct api *a, struct request *r,
     const struct route *route, struct err *e);
 /* An operation or question about one sandbox without arguments. */

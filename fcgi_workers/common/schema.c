@@ -86,4 +86,13 @@ const char *const schema_steps[SCHEMA_VERSION] = {
     "CREATE INDEX shares_sandbox ON shares(sandbox);"
     "CREATE INDEX shares_expires ON shares(expires_ms);"
     "UPDATE sandboxes SET share_epoch = created_ms;",
+
+    /* What was used, by day since the epoch: kept when the sandbox goes. */
+    "CREATE TABLE usage("
+    "  tenant TEXT NOT NULL, day INTEGER NOT NULL, sandbox TEXT NOT NULL,"
+    "  cpu_us INTEGER NOT NULL, memory_mb_ms INTEGER NOT NULL,"
+    "  egress_bytes INTEGER NOT NULL, awake_ms INTEGER NOT NULL,"
+    "  PRIMARY KEY(tenant, day, sandbox)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX usage_sandbox ON usage(sandbox, tenant, day);"
+    "CREATE INDEX usage_day ON usage(day);",
 };

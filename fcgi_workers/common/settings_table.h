@@ -135,6 +135,10 @@ SET_NUM(cpu_busy_percent, 5, 1, 1000,
 SET_NUM(net_busy_bytes_s, 256, 1, 1000000000,
     "A sandbox that moves so many bytes a second over its own connections is "
     "not idle.")
+SET_NUM(usage_s, 60, 1, 3600,
+    "What running sandboxes use is added up so often.")
+SET_NUM(usage_days, 400, 1, 36500,
+    "Days for which usage is kept.")
 SET_NUM(lease_max_s, 86400, 1, 31536000,
     "Longest lease that a caller may take.")
 SET_NUM(leases_max, 64, 1, 10000,
@@ -180,6 +184,13 @@ SET_SIZE(tenant_disk_max, "0", 0, 16777216,
     "Sum of disk limits of a tenant's sandboxes. 0: no limit.")
 SET_SIZE(memory_reserve, "512M", 0, 1048576,
     "A wake or create that would leave less memory available is refused.")
+SET_SIZE(memory_low, "1G", 0, 1048576,
+    "With less memory available what is idle goes down: freeze, then stop. "
+    "0: never.")
+SET_NUM(pressure_idle_s, 30, 1, 86400,
+    "What has been idle for less is not frozen when memory is low.")
+SET_NUM(memory_wait_s, 5, 0, 60,
+    "A start waits so long for memory that sleeping sandboxes give up.")
 SET_NUM(starts_at_once, 8, 1, 256,
     "Containers being started at the same time; the rest queue.")
 SET_NUM(starts_queue, 1000, 1, 100000,

@@ -2,7 +2,9 @@
  * admission: may this start now?
  *
  * Memory, quotas, and how many containers are being started at once. The rest
- * wait in a queue; a full queue refuses with Retry-After.
+ * wait in a queue; a full queue refuses with Retry-After. What a sandbox needed
+ * when it last slept is reserved from its grant until it shows in what the
+ * machine has left.
  */
 #ifndef HF_KEEPER_ADMISSION_H
 #define HF_KEEPER_ADMISSION_H
@@ -19,10 +21,15 @@ int  admission_create(struct keeper *k, const struct tenant *t,
 /* May it be awake, too? For a sandbox that is not. */
 int  admission_wake(struct sandbox *sb, struct err *e);
 
+/* May a frozen one have its memory back? */
+int  admission_thaw(struct sandbox *sb, struct err *e);
+
 /* Leads to start_granted or start_refused, at once or later. */
 void admission_ask(struct sandbox *sb);
 /* The start is over, or was given up while it waited. */
 void admission_leave(struct sandbox *sb);
+/* The same, and its live goes. */
+void admission_forget(struct sandbox *sb);
 
 size_t admission_waiting(const struct keeper *k);
 size_t admission_starting(const struct keeper *k);

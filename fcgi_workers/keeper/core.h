@@ -35,6 +35,7 @@ struct reconcile;
 struct shares;
 struct reaper;
 struct reclaims;
+struct pressure;
 struct sandbox;
 
 struct keeper {
@@ -51,6 +52,7 @@ struct keeper {
     struct shares         *shares;
     struct reaper         *reaper;
     struct reclaims       *reclaims;
+    struct pressure       *pressure;
     struct engine         *engine;
     struct engine_caps     caps;
     struct crypt_key       key;
@@ -61,6 +63,7 @@ struct keeper {
     struct sandbox        *acting, **acting_end;    /* machine.c's */
     bool                   engine_up;   /* until the opposite is seen */
     bool                   engine_seen; /* it has listed its containers */
+    int64_t                account_day; /* the last that was written to */
     int64_t                began_ms;    /* monotonic: start of this process */
 };
 

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "../common/log.h"
+#include "account.h"
 #include "admission.h"
 #include "core.h"
 #include "inquiry.h"
@@ -26,6 +27,7 @@
 #include "news.h"
 #include "ops.h"
 #include "peers.h"
+#include "pressure.h"
 #include "reaper.h"
 #include "reclaim.h"
 #include "reconcile.h"
@@ -159,6 +161,7 @@ static int keeper_open(struct keeper *k, struct err *e)
         || sandboxes_open(k, e) == -1 || leases_open(k, e) == -1
         || admission_open(k, e) == -1
         || reaper_open(k, e) == -1 || reclaim_open(k, e) == -1
+        || pressure_open(k, e) == -1
         || news_open(k, e) == -1 || peers_open(k, e) == -1
         || links_open(k, FD_LINKS, e) == -1
         || ops_open(k, FD_OPS, e) == -1)
@@ -181,12 +184,26 @@ static void keeper_drop_live(struct sandbox *sb, void *arg)
     live_drop(sb);              /* the sandbox itself runs on */
 }
 
+static void keeper_last_reading(struct sandbox *sb, void *arg)
+{
+    (void) arg;
+    account_end(sb);
+}
+
 static void keeper_close(struct keeper *k)
 {
+    struct err e;
+
+    if (k->ops != NULL) {       /* everything was opened */
+        sandbox_each(k, keeper_last_reading, NULL);
+        if (store_commit(k, &e) == -1)
+            log_warn("the last usage is not stored: %s", e.msg);
+    }
     sandbox_each(k, keeper_drop_live, NULL);
     reconcile_close(k);
     reaper_close(k);
     reclaim_close(k);
+    pressure_close(k);
     engine_free(k->engine);
     ops_close(k);
     if (k->links != NULL)

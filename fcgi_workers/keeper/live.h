@@ -33,6 +33,9 @@ struct live {
     bool                renewing;
     bool                frozen;         /* adopted so: not dialled */
     bool                queued;         /* in the queue of admission.c */
+    int64_t             reserved_mb;    /* by admission.c, until settle */
+    struct timer        settle;
+    int64_t             asked_ms;
     bool                granted;        /* holds one of starts_at_once */
     int                 tries;
     uint64_t            door_gen, door_old;     /* handles at the door */
@@ -52,9 +55,15 @@ struct live {
     /* reaper.c's: what it had used, and the question to the gates */
     struct usage        usage;
     bool                parking;
+    int64_t             pressed_ms;     /* until then less idle will do */
     int                 freeze_tries;   /* of a caller's; 0: none wants it */
     uint64_t            park_gen;
     struct timer        freeze;
+    /* account.c's: what is in the books already */
+    struct usage        counted;
+    int64_t             counted_ms;     /* monotonic */
+    bool                counting;
+    struct timer        count;
     struct reclaim     *reclaim;        /* its memory is being given back */
 };
 

@@ -14,6 +14,7 @@
 #include "../common/clock.h"
 #include "../common/log.h"
 #include "../common/maintenance.h"
+#include "account.h"
 #include "admission.h"
 #include "figures.h"
 #include "links.h"
@@ -59,7 +60,10 @@ static void machine_times(struct sandbox *sb, enum rung from)
 {
     int64_t now = clock_wall_ms();
 
+    if (from == RUNG_RUNNING && sb->rung != RUNG_RUNNING)
+        account_end(sb);
     if (sb->rung == RUNG_RUNNING && from != RUNG_RUNNING) {
+        account_begin(sb, from != RUNG_THAWING);
         if (from != RUNG_THAWING)
             sb->started_ms = now;
         sb->active_ms = now;

@@ -31,11 +31,14 @@
 #define WINDOW_MAX_MS 5000
 #define PARK_TRIES_MS 500
 #define PARK_TRIES    10
+#define PUSH_MAX      4         /* under pressure, at one look */
+#define PRESSED_MS    15000
 
 struct reaper {
     struct keeper *k;
     struct timer   look;
     bool           asking;      /* Redis, and it has not answered yet */
+    bool           pushing;     /* memory is low: the first are looked at */
 };
 
 /* ---- when ---------------------------------------------------------------- */
@@ -66,6 +69,17 @@ int64_t reaper_kept_until(const struct sandbox *sb)
     return until > clock_wall_ms() ? until : 0;
 }
 
+/* Idle for so long, and it may go down now. */
+static int64_t must_idle_ms(const struct sandbox *sb)
+{
+    int64_t s = reaper_next_s(sb);
+
+    if (sb->live != NULL && sb->live->pressed_ms > loop_now_ms(sb->k->loop)
+        && s > sb->k->s->pressure_idle_s)
+        s = sb->k->s->pressure_idle_s;
+    return s * 1000;
+}
+
 static void look_in(struct sandbox *sb, int64_t ms)
 {
     news_look(sb, clock_wall_ms() + (ms < LOOK_MIN_MS ? LOOK_MIN_MS : ms));
@@ -73,7 +87,7 @@ static void look_in(struct sandbox *sb, int64_t ms)
 
 static void look_later(struct sandbox *sb)
 {
-    int64_t ms = reaper_next_s(sb) * 1000;
+    int64_t ms = must_idle_ms(sb);
 
     look_in(sb, ms < LOOK_MAX_MS ? ms : LOOK_MAX_MS);
 }
@@ -96,7 +110,7 @@ static bool wanted_since(const struct sandbox *sb)
 static void park_refused(struct sandbox *sb, enum line_park how,
     int64_t idle_ms)
 {
-    int64_t min_idle = reaper_next_s(sb) * 1000;
+    int64_t min_idle = must_idle_ms(sb);
 
     if (how == LINE_BUSY && idle_ms >= 0 && idle_ms < min_idle)
         look_in(sb, min_idle - idle_ms);
@@ -137,7 +151,7 @@ static void reaper_parked(struct sandbox *sb, enum line_park how,
         machine_look(sb);
         return;
     }
-    act_sleep(sb, reaper_next_s(sb) * 1000);
+    act_sleep(sb, must_idle_ms(sb));
 }
 
 static int reaper_park(struct sandbox *sb, int64_t min_idle_ms,
@@ -156,7 +170,7 @@ static bool guest_busy(struct sandbox *sb)
 {
     const struct live         *live = sb->live;
     const struct guest_status *st = &live->status;
-    int64_t                    age, ago, next = reaper_next_s(sb) * 1000;
+    int64_t                    age, ago, next = must_idle_ms(sb);
 
     age = loop_now_ms(sb->k->loop) - live->status_mono_ms;
     ago = st->output_ago_ms < st->input_ago_ms ? st->output_ago_ms
@@ -178,7 +192,7 @@ static bool usage_busy(struct sandbox *sb)
     struct usage     *from = &sb->live->usage, now;
     struct usage_rate rate;
     struct err        e;
-    int64_t           window = reaper_next_s(sb) * 1000 / 4, age;
+    int64_t           window = must_idle_ms(sb) / 4, age;
 
     if (window < WINDOW_MIN_MS)
         window = WINDOW_MIN_MS;
@@ -204,7 +218,7 @@ static bool usage_busy(struct sandbox *sb)
     log_debug("sandbox=%s busy: cpu %lld %%, net %lld bytes/s", sb->id,
         (long long) rate.cpu_percent, (long long) rate.net_bytes_s);
     from->at_us = 0;
-    look_in(sb, reaper_next_s(sb) * 1000);
+    look_in(sb, must_idle_ms(sb));
     return true;
 }
 
@@ -217,7 +231,7 @@ static void look_running(struct sandbox *sb)
         look_in(sb, UNKNOWN_MS);
     } else if (!guest_busy(sb) && !usage_busy(sb)) {
         look_in(sb, UNKNOWN_MS);        /* unless all goes as it should */
-        if (reaper_park(sb, reaper_next_s(sb) * 1000, reaper_parked) == -1)
+        if (reaper_park(sb, must_idle_ms(sb), reaper_parked) == -1)
             look_in(sb, AGAIN_MS);
     }
 }
@@ -235,6 +249,48 @@ static void look_frozen(struct sandbox *sb)
         sb->stopped_by = STOPPED_IDLE;
         machine_event(sb, EV_STOP);
     }
+}
+
+bool reaper_may_push(const struct sandbox *sb)
+{
+    return !sb->unproven && !sb->acting && sb->queue == NULL
+        && !sb->always_on && reaper_kept_until(sb) == 0
+        && !links_wanted(sb) && sb->k->engine_up && sb->k->engine_seen;
+}
+
+void reaper_push_frozen(struct sandbox *sb)
+{
+    sb->stopped_by = STOPPED_IDLE;
+    machine_event(sb, EV_STOP);
+}
+
+/* Those whose moment is next were idle longest. One that is looked at is not
+ * asked about again before that has led to something. */
+static void reaper_push(struct keeper *k, const struct news_due *due, int n)
+{
+    struct sandbox *sb;
+    int64_t         now = loop_now_ms(k->loop);
+    int             i, left = PUSH_MAX;
+
+    for (i = 0; i < n && left > 0; i++) {
+        sb = sandbox_find(k, due[i].id);
+        if (sb == NULL || sb->rung != RUNG_RUNNING || sb->live == NULL
+            || sb->live->pressed_ms > now || !reaper_may_push(sb))
+            continue;
+        sb->live->pressed_ms = now + PRESSED_MS;
+        look_running(sb);
+        left--;
+    }
+}
+
+bool reaper_push_running(struct keeper *k)
+{
+    if (sandbox_count_rung(k, RUNG_RUNNING) == 0 || !news_up(k))
+        return false;
+    k->reaper->pushing = true;
+    if (!k->reaper->asking)
+        loop_timer_set(k->loop, &k->reaper->look, 0);
+    return true;
 }
 
 static void reaper_look(struct sandbox *sb)
@@ -273,6 +329,10 @@ static void reaper_due(struct keeper *k, const struct news_due *due, int n)
     r->asking = false;
     if (n < 0)
         next = LOOK_MIN_MS;
+    if (r->pushing && n > 0) {
+        r->pushing = false;
+        reaper_push(k, due, n);
+    }
     for (i = 0; i < n; i++) {
         if (due[i].at_ms > now) {
             next = due[i].at_ms - now;

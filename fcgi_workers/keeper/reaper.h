@@ -26,6 +26,12 @@ int64_t reaper_kept_until(const struct sandbox *sb);
 /* Its policy or leases changed: look when that counts. */
 void reaper_changed(struct sandbox *sb);
 
+/* Memory is low (pressure.c). May it be pushed at all? A frozen one is stopped;
+ * running ones that are idle longest are looked at, true if there are any. */
+bool reaper_may_push(const struct sandbox *sb);
+void reaper_push_frozen(struct sandbox *sb);
+bool reaper_push_running(struct keeper *k);
+
 /* Redis is back; or something is due at this moment. */
 void reaper_wake(struct keeper *k);
 void reaper_by(struct keeper *k, int64_t wall_ms);

@@ -66,6 +66,7 @@ struct sandbox {
     bool            claimed;    /* a create of this turn takes it up */
     bool            oom;        /* the kernel killed something in it */
     bool            plugged;    /* it may have an interface, door handles */
+    bool            small;      /* frozen, and holds next to no memory */
     bool            unproven;   /* said to run, not yet seen to */
 };
 

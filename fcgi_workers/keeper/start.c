@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "../common/log.h"
+#include "account.h"
 #include "admission.h"
 #include "guestlink.h"
 #include "links.h"
@@ -99,7 +100,7 @@ void live_drop(struct sandbox *sb)
 
     if (live == NULL)
         return;
-    admission_leave(sb);
+    admission_forget(sb);
     guestlink_close(sb);
     loop_timer_clear(sb->k->loop, &live->deadline);
     loop_timer_clear(sb->k->loop, &live->retry);
@@ -107,6 +108,7 @@ void live_drop(struct sandbox *sb)
     loop_timer_clear(sb->k->loop, &live->freeze);
     loop_timer_clear(sb->k->loop, &live->drain);
     reclaim_end(sb);
+    account_forget(sb);
     links_park_forget(sb);
     if (live->netns >= 0)
         close(live->netns);
@@ -139,6 +141,8 @@ void start_done(struct sandbox *sb)
     live_free_texts(sb->live);
     if (mode == MODE_ADOPT) {
         sb->unproven = false;
+        if (sb->rung == RUNG_RUNNING)
+            account_begin(sb, false);
         machine_look(sb);
     } else {
         machine_event(sb, EV_DONE);
@@ -617,14 +621,22 @@ static void start_thawed(void *arg, const struct engine_result *r)
 void start_thaw(struct sandbox *sb, bool frozen)
 {
     struct live *live = live_of(sb);
+    struct err   e;
 
-    reclaim_end(sb);
+    live->refused = false;
     live->mode = MODE_THAW;
-    live->frozen = false;
     live->fault.code = NULL;
     live->step = STEP_START;
     loop_timer_set(sb->k->loop, &live->deadline,
         sb->k->s->start_timeout_s * 1000);
+    if (frozen && admission_thaw(sb, &e) == -1) {
+        live->refused = true;
+        live->fault = e;
+        start_lost(sb);         /* it stays frozen */
+        return;
+    }
+    reclaim_end(sb);
+    live->frozen = false;
     if (!frozen) {
         start_thawed(sb, &(struct engine_result) { 0 });
         return;

@@ -102,6 +102,7 @@ static void stop_frozen(void *arg, const struct engine_result *r)
     if (r->error != NULL)
         log_warn("sandbox=%s freeze: %s", sb->id, r->error->msg);
     machine_event(sb, r->error == NULL ? EV_DONE : EV_FAILED);
+    sb->small = false;
     if (r->error == NULL)
         reclaim_begin(sb);
 }

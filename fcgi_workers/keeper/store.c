@@ -121,6 +121,13 @@ static const char *const store_sql[ST_COUNT] = {
         " WHERE sandbox=?1 AND until_ms>?2 ORDER BY made_ms,id",
     [ST_LEASE_ENDS] = "SELECT sandbox,max(until_ms) FROM leases"
         " GROUP BY sandbox",
+    [ST_USAGE] = "INSERT INTO usage(tenant,sandbox,day,cpu_us,memory_mb_ms,"
+        "egress_bytes,awake_ms) VALUES(?1,?2,?3,?4,?5,?6,?7)"
+        " ON CONFLICT DO UPDATE SET cpu_us=cpu_us+excluded.cpu_us,"
+        " memory_mb_ms=memory_mb_ms+excluded.memory_mb_ms,"
+        " egress_bytes=egress_bytes+excluded.egress_bytes,"
+        " awake_ms=awake_ms+excluded.awake_ms",
+    [ST_USAGE_PRUNE] = "DELETE FROM usage WHERE day<?1",
 };
 
 /* ---- a full disk --------------------------------------------------------- */

@@ -1,5 +1,6 @@
 /*
- * store_in: what store.c and store_rows.c share. For nobody else.
+ * store_in: what store.c shares with the files that write a table of their own
+ * (store_rows.c, leases.c, account.c). For nobody else.
  */
 #ifndef HF_KEEPER_STORE_IN_H
 #define HF_KEEPER_STORE_IN_H
@@ -16,7 +17,8 @@ enum store_stmt {
     ST_OP_KNOWN, ST_PRUNE, ST_OP_DONE, ST_SHARE_INSERT, ST_SHARE_COUNT,
     ST_SHARE_CHECK, ST_SHARE_USE, ST_SHARE_DELETE, ST_SHARES_END,
     ST_SHARE_EPOCH, ST_SHARE_PRUNE, ST_LEASE, ST_LEASE_TIDY, ST_LEASE_DROP,
-    ST_LEASES, ST_LEASE_ENDS, ST_COUNT
+    ST_LEASES, ST_LEASE_ENDS, ST_USAGE, ST_USAGE_PRUNE,
+    ST_COUNT
 };
 
 struct note {                   /* an outbox row or an audit row to be */

@@ -159,19 +159,22 @@ int64_t usage_memory(const struct sandbox *sb)
 
 /* ---- the interface ------------------------------------------------------- */
 
-static int net_bytes(const struct sandbox *sb, int64_t *out)
+/* What it sends is what the host's end receives. */
+static int net_bytes(const struct sandbox *sb, struct usage *out)
 {
     static const char *const ways[] = { "rx_bytes", "tx_bytes" };
     char                     path[128], text[32];
     size_t                   i;
 
-    *out = 0;
+    out->net_bytes = 0;
     for (i = 0; i < 2; i++) {
         snprintf(path, sizeof(path), "/sys/class/net/hf%s-%u/statistics/%s",
             sb->k->s->stack, sandbox_ifnumber(sb), ways[i]);
         if (read_small(path, text, sizeof(text)) <= 0)
             return -1;
-        *out += strtoll(text, NULL, 10);
+        out->net_bytes += strtoll(text, NULL, 10);
+        if (i == 0)
+            out->egress_bytes = out->net_bytes;
     }
     return 0;
 }
@@ -184,9 +187,12 @@ int usage_take(const struct sandbox *sb, struct usage *out, struct err *e)
 
     if (cpu_us(sb, &out->cpu_us) == -1)
         return err_set(e, "unavailable", "its use of CPU cannot be read");
-    if (net_bytes(sb, &out->net_bytes) == -1)
+    if (net_bytes(sb, out) == -1)
         return err_set(e, "unavailable", "its use of the network cannot be "
             "read");
+    out->memory_bytes = usage_memory(sb);
+    if (out->memory_bytes == -1)
+        return err_set(e, "unavailable", "its use of memory cannot be read");
     clock_gettime(CLOCK_MONOTONIC, &ts);
     out->at_us = (int64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
     return 0;

@@ -18,6 +18,8 @@ struct usage {
     int64_t at_us;              /* monotonic; 0: never taken */
     int64_t cpu_us;
     int64_t net_bytes;          /* both ways */
+    int64_t egress_bytes;       /* what it sent */
+    int64_t memory_bytes;
 };
 
 struct usage_rate {

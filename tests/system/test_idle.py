@@ -363,3 +363,57 @@ class WithoutRedis(Sleeping):
         until("Redis is back, empty", lambda: s.parts().get("redis"), 20)
         until("it is frozen", lambda: s.state(box) == "frozen", 90)
         s.purge(box)
+
+
+class Usage(Sleeping):
+    settings = {"idle_s": 600, "freeze_s": 300, "usage_s": 1}
+
+    def used(self, box):
+        return self.s.expect(200, "GET",
+                             f"/v1/sandboxes/{box}/usage").json["total"]
+
+    def test_what_was_used_and_nothing_while_frozen(self):
+        s = self.s
+        box = s.create_app(3000)
+        s.exec(box, "while :; do :; done", timeout_ms=2000)
+        s.sh(box, "head -c 30000000 /dev/zero > /tmp/in-memory")
+        until("the CPU is in the books",
+              lambda: self.used(box)["cpu_s"] > 1)
+        until("so is the memory",
+              lambda: self.used(box)["memory_mb_s"] > 20)
+        s.expect(200, "POST", f"/v1/sandboxes/{box}/freeze")
+        used = self.used(box)
+        self.assertGreater(used["awake_s"], 2)
+        self.assertLess(used["cpu_s"], used["awake_s"] * 1.5)
+        time.sleep(2.2)                 # it must be seen not to grow
+        self.assertEqual(used, self.used(box))
+        self.status(200, s.preview(box))
+        until("it is awake longer", lambda: self.used(box)["awake_s"]
+              > used["awake_s"] + 1)
+        self.assertLess(self.used(box)["awake_s"], used["awake_s"] + 2.5)
+        before = self.used(box)
+        s.restart()                     # the last reading is not lost
+        self.assertGreaterEqual(self.used(box)["awake_s"],
+                                before["awake_s"])
+        other = s.create_app(3000)
+        whole = s.expect(200, "GET", "/v1/usage").json
+        self.assertEqual(2, max(d["sandboxes"] for d in whole["days"]))
+        self.assertGreaterEqual(whole["total"]["cpu_s"], used["cpu_s"])
+        s.purge(box)
+        s.purge(other)
+        self.assertGreater(self.used(box)["cpu_s"], 1)
+        self.error(404, "not_found", s.api(
+            "GET", "/v1/sandboxes/neverwas/usage"))
+        for bad in ("from=2026-02-30", "from=x", "to=2026-1-1", "to=",
+                    "from=2026-02-01&to=2026-01-01", "from=1971-01-01",
+                    "days=3"):
+            self.status(400, s.api("GET", f"/v1/usage?{bad}"))
+
+    def test_egress(self):
+        s = self.s
+        box = s.create_app(3000)
+        s.sh(box, "i=0; while [ $i -lt 30 ]; do i=$((i+1)); "
+             "app connect 192.0.2.1 9 10; done; true")
+        until("bytes are in the books",
+              lambda: self.used(box)["egress_bytes"] > 1000)
+        s.purge(box)
