@@ -612,7 +612,7 @@ ngx_http_holdfast_verdict(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx,
     }
 
     if (ctx->warm) {
-        return ngx_http_holdfast_warming(r, ctx);
+        return ngx_http_holdfast_warming(r, ctx, 0);
     }
 
     if (ctx->rounds >= NGX_HTTP_HOLDFAST_ROUNDS) {
@@ -652,6 +652,16 @@ ngx_http_holdfast_asleep(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx,
         return ngx_http_holdfast_fail(r, ctx, "asleep", 10,
                    "the sandbox sleeps; a page that was left open does not "
                    "wake it, a visit does");
+
+    case NGX_HTTP_HOLDFAST_RELOAD:
+
+        if ((route->flags & NGX_HTTP_HOLDFAST_WAKE_ANY)
+            && route->wakes == LINE_ONDEMAND)
+        {
+            break;
+        }
+
+        return ngx_http_holdfast_warming(r, ctx, 1);
 
     case NGX_HTTP_HOLDFAST_STREAM:
         return ngx_http_holdfast_stream(r, ctx, route);

@@ -156,7 +156,10 @@ ngx_http_holdfast_enqueue(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx,
     left = (ngx_msec_int_t) (ctx->deadline - ngx_current_msec);
     wait = left > 0 ? (ngx_msec_t) left : 1;
 
-    if (ctx->treat == NGX_HTTP_HOLDFAST_PAGE && !ctx->warm) {
+    if ((ctx->treat == NGX_HTTP_HOLDFAST_PAGE
+         || ctx->treat == NGX_HTTP_HOLDFAST_RELOAD)
+        && !ctx->warm)
+    {
         warm = 1;
 
         if (hmcf->warming_after > ctx->held_ms) {

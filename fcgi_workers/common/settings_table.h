@@ -20,6 +20,10 @@ SET_STR(preview_scheme, "http", SET_FORM_SCHEME,
 SET_NUM(preview_public_port, 0, 0, 65535,
     "Port in preview_urls when it is not preview_listen's, as behind a load "
     "balancer. 0: preview_listen's.")
+SET_STR(preview_host_header, "public", SET_FORM_HOST_HEADER,
+    "The Host that apps are told, when a sandbox does not say: public (the "
+    "preview's name), localhost (with the app's port; dev servers trust that "
+    "name), or a name.")
 SET_STR(stack, "", SET_FORM_STACK,
     "Name of this stack when several run on one host; part of interface, "
     "nftables and container names.")
