@@ -529,11 +529,13 @@ ngx_http_holdfast_pass(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx)
 
         if (ctx->state_page) {
 
-            if (ctx->how == LINE_WAKE && ctx->rounds) {
+            if (ctx->opened) {
                 return ngx_http_holdfast_state(r, ctx, "awake");
             }
 
-            return ngx_http_holdfast_wait(r, ctx, LINE_WAKE, route.ask);
+            /* "refused", for "wake" would make a new generation each time */
+
+            return ngx_http_holdfast_wait(r, ctx, LINE_REFUSED, route.ask);
         }
 
         rc = ngx_http_holdfast_enter(r, ctx, &route);
@@ -616,6 +618,11 @@ ngx_http_holdfast_verdict(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx,
     }
 
     if (ctx->rounds >= NGX_HTTP_HOLDFAST_ROUNDS) {
+
+        if (ctx->state_page) {
+            return ngx_http_holdfast_state(r, ctx, "waking");
+        }
+
         return ngx_http_holdfast_fail(r, ctx, "unavailable", 1,
                                       "the sandbox does not settle");
     }

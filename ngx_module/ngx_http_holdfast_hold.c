@@ -536,9 +536,16 @@ ngx_http_holdfast_told(ngx_http_holdfast_ctx_t *ctx, const struct line *line,
     default:
         ctx->full = (rc == NGX_HTTP_HOLDFAST_FULL);
 
-        if (line->port == ctx->name.port && ctx->how != LINE_LOOK
-            && line->state == LINE_AWAKE && line->pstate == LINE_P_CLOSED)
+        if (line->port != ctx->name.port || ctx->how == LINE_LOOK
+            || line->state != LINE_AWAKE)
         {
+            break;
+        }
+
+        ctx->opened = (line->pstate == LINE_P_OPEN4
+                       || line->pstate == LINE_P_OPEN6);
+
+        if (line->pstate == LINE_P_CLOSED) {
             ctx->closed = 1;
             ctx->nopen = line->nopen;
             ngx_memcpy(ctx->open, line->open, sizeof(ctx->open));

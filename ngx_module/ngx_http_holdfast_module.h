@@ -192,6 +192,7 @@ struct ngx_http_holdfast_ctx_s {
     unsigned                     warm:1;        /* time for the page */
     unsigned                     failed:1;
     unsigned                     gone:1;
+    unsigned                     opened:1;      /* the port, as told */
     unsigned                     closed:1;
     unsigned                     full:1;
     unsigned                     op_done:1;

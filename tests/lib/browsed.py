@@ -112,7 +112,8 @@ class Browsed(Boxed):
         try:
             cls.browser = Browser(
                 f"--host-resolver-rules=MAP *.{DOMAIN} 127.0.0.1",
-                "--ignore-certificate-errors")
+                "--ignore-certificate-errors",
+                f"--unsafely-treat-insecure-origin-as-secure=*.{DOMAIN}")
         except BaseException:
             super().tearDownClass()
             raise

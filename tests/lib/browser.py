@@ -129,11 +129,12 @@ class Page:
         """As if the address had been typed; ends when an answer begins."""
         # On the machine where sandboxes come and go, it sees the network
         # change, and breaks off what goes over TLS.
-        for _ in range(5):
+        for _ in range(20):
             answer = self.call("Page.navigate", url=url,
                                transitionType="typed")
             if answer.get("errorText") != "net::ERR_NETWORK_CHANGED":
                 break
+            time.sleep(0.3)
         if answer.get("errorText"):
             raise AssertionError(f"{url}: {answer['errorText']}")
 
