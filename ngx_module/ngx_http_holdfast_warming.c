@@ -1,8 +1,8 @@
 
 /*
  * What those see for whom a sandbox is not there yet: the warming page of a
- * navigation, the page of one that nobody asked for, the state that the page asks for, the card of an unfurler, the
- * stream of an EventSource.
+ * navigation, the page of one that nobody asked for, the state that these ask
+ * for, the card of an unfurler, the stream of an EventSource.
  *
  * The page does not reload on a clock: it asks /.holdfast/state, which is held
  * like any other request and answered the moment the port answers.
