@@ -6,7 +6,12 @@
  * What a page does that was loaded before the sleep must not wake: a tab that
  * somebody forgot would keep its sandbox awake for ever.  A visit would have
  * loaded the page anew, and waited.  So a browser's WebSocket (it has an
- * Origin), a dev server's ping and an EventSource are background.
+ * Origin), what a dev client asks for by itself and an EventSource are
+ * background.
+ *
+ * A page may also load itself anew: Next.js does so when its dev server has
+ * been away for a while.  Nobody asked for that, which Sec-Fetch-User tells in
+ * the browsers that send it.  It gets a page that opens when looked at.
  */
 
 
@@ -23,6 +28,7 @@
 #define NGX_HTTP_HOLDFAST_HAS_ORIGIN    0x020
 #define NGX_HTTP_HOLDFAST_WANTS_EVENTS  0x040
 #define NGX_HTTP_HOLDFAST_NAVIGATES     0x080
+#define NGX_HTTP_HOLDFAST_BY_ITSELF     0x100   /* the page, not its user */
 
 
 typedef struct {
@@ -33,6 +39,7 @@ typedef struct {
 
 static ngx_uint_t ngx_http_holdfast_traits(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_holdfast_agent(ngx_http_request_t *r);
+static ngx_uint_t ngx_http_holdfast_by_itself(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_holdfast_contains(ngx_table_elt_t *h,
     const char *what);
 
@@ -53,6 +60,9 @@ static const ngx_http_holdfast_caller_t  ngx_http_holdfast_callers[] = {
 
     { NGX_HTTP_HOLDFAST_WANTS_EVENTS|NGX_HTTP_HOLDFAST_IS_BROWSER,
       NGX_HTTP_HOLDFAST_STREAM },
+
+    { NGX_HTTP_HOLDFAST_NAVIGATES|NGX_HTTP_HOLDFAST_BY_ITSELF,
+      NGX_HTTP_HOLDFAST_RELOAD },
 
     { NGX_HTTP_HOLDFAST_NAVIGATES,
       NGX_HTTP_HOLDFAST_PAGE },
@@ -108,7 +118,18 @@ ngx_http_holdfast_traits(ngx_http_request_t *r)
 
     if (ngx_http_holdfast_contains(accept, "text/x-vite-ping")
         || ngx_http_holdfast_contains(protocol, "vite-ping")
-        || ngx_http_holdfast_contains(protocol, "vite-hmr"))
+        || ngx_http_holdfast_contains(protocol, "vite-hmr")
+        || (r->uri.len > 10
+            && ngx_strncmp(r->uri.data, "/__nextjs_", 10) == 0))
+    {
+        traits |= NGX_HTTP_HOLDFAST_IS_PING;
+    }
+
+    /* a browser does so for a page that it has, or for a bookmark */
+
+    if (r->uri.len == 12
+        && ngx_strncmp(r->uri.data, "/favicon.ico", 12) == 0
+        && (mode || ngx_http_holdfast_header(r, "referer", 7)))
     {
         traits |= NGX_HTTP_HOLDFAST_IS_PING;
     }
@@ -124,7 +145,28 @@ ngx_http_holdfast_traits(ngx_http_request_t *r)
         traits |= NGX_HTTP_HOLDFAST_NAVIGATES;
     }
 
+    if (ngx_http_holdfast_by_itself(r)) {
+        traits |= NGX_HTTP_HOLDFAST_BY_ITSELF;
+    }
+
     return traits;
+}
+
+
+/* Safari tells the site, but never the user: it cannot be asked. */
+
+static ngx_uint_t
+ngx_http_holdfast_by_itself(ngx_http_request_t *r)
+{
+    ngx_table_elt_t  *site, *agent;
+
+    site = ngx_http_holdfast_header(r, "sec-fetch-site", 14);
+    agent = r->headers_in.user_agent;
+
+    return ngx_http_holdfast_contains(site, "same-origin")
+           && ngx_http_holdfast_header(r, "sec-fetch-user", 14) == NULL
+           && (ngx_http_holdfast_contains(agent, "Chrome/")
+               || ngx_http_holdfast_contains(agent, "Firefox/"));
 }
 
 

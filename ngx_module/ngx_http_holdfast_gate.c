@@ -500,11 +500,13 @@ ngx_http_holdfast_pass(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx)
 
         if (ctx->state_page) {
 
-            if (ctx->how == LINE_WAKE && ctx->rounds) {
+            if (ctx->opened) {
                 return ngx_http_holdfast_state(r, ctx, "awake");
             }
 
-            return ngx_http_holdfast_wait(r, ctx, LINE_WAKE, route.ask);
+            /* "refused", for "wake" would make a new generation each time */
+
+            return ngx_http_holdfast_wait(r, ctx, LINE_REFUSED, route.ask);
         }
 
         rc = ngx_http_holdfast_enter(r, ctx, &route);
@@ -583,10 +585,15 @@ ngx_http_holdfast_verdict(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx,
     }
 
     if (ctx->warm) {
-        return ngx_http_holdfast_warming(r, ctx);
+        return ngx_http_holdfast_warming(r, ctx, 0);
     }
 
     if (ctx->rounds >= NGX_HTTP_HOLDFAST_ROUNDS) {
+
+        if (ctx->state_page) {
+            return ngx_http_holdfast_state(r, ctx, "waking");
+        }
+
         return ngx_http_holdfast_fail(r, ctx, "unavailable", 1,
                                       "the sandbox does not settle");
     }
@@ -623,6 +630,16 @@ ngx_http_holdfast_asleep(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx,
         return ngx_http_holdfast_fail(r, ctx, "asleep", 10,
                    "the sandbox sleeps; a page that was left open does not "
                    "wake it, a visit does");
+
+    case NGX_HTTP_HOLDFAST_RELOAD:
+
+        if ((route->flags & NGX_HTTP_HOLDFAST_WAKE_ANY)
+            && route->wakes == LINE_ONDEMAND)
+        {
+            break;
+        }
+
+        return ngx_http_holdfast_warming(r, ctx, 1);
 
     case NGX_HTTP_HOLDFAST_STREAM:
         return ngx_http_holdfast_stream(r, ctx, route);

@@ -186,8 +186,9 @@ ngx_http_holdfast_enqueue(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx,
     left = (ngx_msec_int_t) (ctx->deadline - ngx_current_msec);
     wait = left > 0 ? (ngx_msec_t) left : 1;
 
-    if (ctx->treat == NGX_HTTP_HOLDFAST_PAGE && !ctx->warm
-        && !ctx->share_wait)
+    if ((ctx->treat == NGX_HTTP_HOLDFAST_PAGE
+         || ctx->treat == NGX_HTTP_HOLDFAST_RELOAD)
+        && !ctx->warm && !ctx->share_wait)
     {
         warm = 1;
 
@@ -575,9 +576,16 @@ ngx_http_holdfast_told(ngx_http_holdfast_ctx_t *ctx, const struct line *line,
     default:
         ctx->full = (rc == NGX_HTTP_HOLDFAST_FULL);
 
-        if (line->port == ctx->name.port && ctx->how != LINE_LOOK
-            && line->state == LINE_AWAKE && line->pstate == LINE_P_CLOSED)
+        if (line->port != ctx->name.port || ctx->how == LINE_LOOK
+            || line->state != LINE_AWAKE)
         {
+            break;
+        }
+
+        ctx->opened = (line->pstate == LINE_P_OPEN4
+                       || line->pstate == LINE_P_OPEN6);
+
+        if (line->pstate == LINE_P_CLOSED) {
             ctx->closed = 1;
             ctx->nopen = line->nopen;
             ngx_memcpy(ctx->open, line->open, sizeof(ctx->open));

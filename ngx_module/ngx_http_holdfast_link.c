@@ -412,7 +412,16 @@ ngx_http_holdfast_link_line(const struct line *line)
                                           line->id.len);
         }
 
-        if (line->state == LINE_GONE) {
+        /*
+         * A broadcast that it is asleep: it is being stopped, for a park ends
+         * without one.  Those who wait for the end of what is in flight would
+         * wait for these in vain.
+         */
+
+        if (line->state == LINE_GONE
+            || (line->type == 'R' && line->state == LINE_ASLEEP
+                && rc == NGX_HTTP_HOLDFAST_APPLIED))
+        {
             ngx_http_holdfast_quiet_close((u_char *) line->id.p,
                                           line->id.len, 1);
         }

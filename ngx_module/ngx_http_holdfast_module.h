@@ -83,6 +83,7 @@ typedef struct ngx_http_holdfast_token_s  ngx_http_holdfast_token_t;
 typedef enum {
     NGX_HTTP_HOLDFAST_HOLD = 0,         /* held and answered by the app */
     NGX_HTTP_HOLDFAST_PAGE,             /* held, then the warming page */
+    NGX_HTTP_HOLDFAST_RELOAD,           /* a page that opens when looked at */
     NGX_HTTP_HOLDFAST_TURN_AWAY,        /* 503, does not wake */
     NGX_HTTP_HOLDFAST_BACKGROUND,       /* 503, wakes only by wake_on any */
     NGX_HTTP_HOLDFAST_STREAM,           /* an empty event stream */
@@ -241,6 +242,7 @@ struct ngx_http_holdfast_ctx_s {
     unsigned                     warm:1;        /* time for the page */
     unsigned                     failed:1;
     unsigned                     gone:1;
+    unsigned                     opened:1;      /* the port, as told */
     unsigned                     closed:1;
     unsigned                     full:1;
     unsigned                     op_done:1;
@@ -392,7 +394,7 @@ u_char *ngx_http_holdfast_json(u_char *p, ngx_str_t *s);
 
 /* _warming */
 ngx_int_t ngx_http_holdfast_warming(ngx_http_request_t *r,
-    ngx_http_holdfast_ctx_t *ctx);
+    ngx_http_holdfast_ctx_t *ctx, ngx_uint_t left_open);
 ngx_int_t ngx_http_holdfast_card(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx);
 ngx_int_t ngx_http_holdfast_stream(ngx_http_request_t *r,

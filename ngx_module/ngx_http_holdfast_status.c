@@ -7,20 +7,21 @@
 #include "ngx_http_holdfast_module.h"
 
 
-#define NGX_HTTP_HOLDFAST_VAR_ID       0
-#define NGX_HTTP_HOLDFAST_VAR_STATE    1
-#define NGX_HTTP_HOLDFAST_VAR_HOLD_MS  2
-#define NGX_HTTP_HOLDFAST_VAR_TENANT   3
-#define NGX_HTTP_HOLDFAST_VAR_KEY      4
-#define NGX_HTTP_HOLDFAST_VAR_SCOPE    5
-#define NGX_HTTP_HOLDFAST_VAR_REQUEST  6
-#define NGX_HTTP_HOLDFAST_VAR_OP       7
-#define NGX_HTTP_HOLDFAST_VAR_HOST     8
-#define NGX_HTTP_HOLDFAST_VAR_ORIGIN   9
-#define NGX_HTTP_HOLDFAST_VAR_METHOD   10
-#define NGX_HTTP_HOLDFAST_VAR_ARGS     11
-#define NGX_HTTP_HOLDFAST_VAR_COOKIE   12
-#define NGX_HTTP_HOLDFAST_VAR_PATH     13
+#define NGX_HTTP_HOLDFAST_VAR_ID           0
+#define NGX_HTTP_HOLDFAST_VAR_STATE        1
+#define NGX_HTTP_HOLDFAST_VAR_HOLD_MS      2
+#define NGX_HTTP_HOLDFAST_VAR_TENANT       3
+#define NGX_HTTP_HOLDFAST_VAR_KEY          4
+#define NGX_HTTP_HOLDFAST_VAR_SCOPE        5
+#define NGX_HTTP_HOLDFAST_VAR_REQUEST      6
+#define NGX_HTTP_HOLDFAST_VAR_OP           7
+#define NGX_HTTP_HOLDFAST_VAR_HOST         8
+#define NGX_HTTP_HOLDFAST_VAR_ORIGIN       9
+#define NGX_HTTP_HOLDFAST_VAR_METHOD       10
+#define NGX_HTTP_HOLDFAST_VAR_ARGS         11
+#define NGX_HTTP_HOLDFAST_VAR_COOKIE       12
+#define NGX_HTTP_HOLDFAST_VAR_PATH         13
+#define NGX_HTTP_HOLDFAST_VAR_APP_ORIGIN   14
 
 
 static ngx_int_t ngx_http_holdfast_variable(ngx_http_request_t *r,
@@ -29,6 +30,10 @@ static ngx_int_t ngx_http_holdfast_as_sent(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static void ngx_http_holdfast_state_name(ngx_http_holdfast_ctx_t *ctx,
     ngx_str_t *name);
+static ngx_int_t ngx_http_holdfast_app_host(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx, ngx_str_t *host);
+static ngx_int_t ngx_http_holdfast_app_origin(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx, ngx_str_t *origin);
 
 
 static ngx_http_variable_t  ngx_http_holdfast_vars[] = {
@@ -74,6 +79,8 @@ static ngx_http_variable_t  ngx_http_holdfast_vars[] = {
 
     { ngx_string("holdfast_cookie"), NULL, ngx_http_holdfast_variable,
       NGX_HTTP_HOLDFAST_VAR_COOKIE, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+    { ngx_string("holdfast_app_origin"), NULL, ngx_http_holdfast_variable,
+      NGX_HTTP_HOLDFAST_VAR_APP_ORIGIN, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
       ngx_http_null_variable
 };
@@ -184,29 +191,8 @@ ngx_http_holdfast_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
         break;
 
     case NGX_HTTP_HOLDFAST_VAR_HOST:
-        if (ctx->host.len == 6
-            && ngx_strncmp(ctx->host.data, "public", 6) == 0)
-        {
-            if (r->headers_in.host) {
-                value = r->headers_in.host->value;
-            } else {
-                value = r->headers_in.server;
-            }
-
-        } else if (ctx->host.len == 9
-                   && ngx_strncmp(ctx->host.data, "localhost", 9) == 0)
-        {
-            p = ngx_pnalloc(r->pool, sizeof("localhost:65535"));
-            if (p == NULL) {
-                return NGX_ERROR;
-            }
-
-            value.data = p;
-            value.len = ngx_sprintf(p, "localhost:%ui",
-                                    (ngx_uint_t) ctx->name.port) - p;
-
-        } else {
-            value = ctx->host;
+        if (ngx_http_holdfast_app_host(r, ctx, &value) != NGX_OK) {
+            return NGX_ERROR;
         }
         break;
 
@@ -222,6 +208,12 @@ ngx_http_holdfast_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 
     case NGX_HTTP_HOLDFAST_VAR_COOKIE:
         value = ctx->cookie;
+        break;
+
+    case NGX_HTTP_HOLDFAST_VAR_APP_ORIGIN:
+        if (ngx_http_holdfast_app_origin(r, ctx, &value) != NGX_OK) {
+            return NGX_ERROR;
+        }
         break;
     }
 
@@ -270,6 +262,111 @@ ngx_http_holdfast_as_sent(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     v->valid = 1;
     v->no_cacheable = 0;
     v->not_found = (v->len == 0);
+
+    return NGX_OK;
+}
+
+
+/* Host as the sandbox's policy has it. */
+
+static ngx_int_t
+ngx_http_holdfast_app_host(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx,
+    ngx_str_t *host)
+{
+    u_char  *p;
+
+    if (ctx->host.len == 6 && ngx_strncmp(ctx->host.data, "public", 6) == 0) {
+        *host = r->headers_in.host ? r->headers_in.host->value
+                                   : r->headers_in.server;
+
+    } else if (ctx->host.len == 9
+               && ngx_strncmp(ctx->host.data, "localhost", 9) == 0)
+    {
+        p = ngx_pnalloc(r->pool, sizeof("localhost:65535"));
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        host->data = p;
+        host->len = ngx_sprintf(p, "localhost:%ui",
+                                (ngx_uint_t) ctx->name.port) - p;
+
+    } else {
+        *host = ctx->host;
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * A dev server that is told another Host takes a WebSocket from that origin
+ * only.  So an upgrade from the preview's own page gets an Origin that fits;
+ * that of any other page stays what it is, and the app may refuse it.
+ */
+
+static ngx_int_t
+ngx_http_holdfast_app_origin(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx, ngx_str_t *origin)
+{
+    u_char           *p;
+    size_t            scheme;
+    ngx_str_t         host, *own;
+    ngx_table_elt_t  *h;
+
+    h = ngx_http_holdfast_header(r, "origin", 6);
+
+    if (h == NULL) {
+        return NGX_OK;
+    }
+
+    *origin = h->value;
+
+    if (ctx->host.len == 0
+        || (ctx->host.len == 6
+            && ngx_strncmp(ctx->host.data, "public", 6) == 0)
+        || r->headers_in.host == NULL
+        || !ngx_http_holdfast_is_upgrade(r))
+    {
+        return NGX_OK;
+    }
+
+    own = &r->headers_in.host->value;
+
+    /* https:// may have ended before us */
+
+    if (origin->len > 7
+        && ngx_strncasecmp(origin->data, (u_char *) "http://", 7) == 0)
+    {
+        scheme = 7;
+
+    } else if (origin->len > 8
+               && ngx_strncasecmp(origin->data, (u_char *) "https://", 8) == 0)
+    {
+        scheme = 8;
+
+    } else {
+        return NGX_OK;
+    }
+
+    if (origin->len - scheme != own->len
+        || ngx_strncasecmp(origin->data + scheme, own->data, own->len) != 0)
+    {
+        return NGX_OK;
+    }
+
+    if (ngx_http_holdfast_app_host(r, ctx, &host) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_pnalloc(r->pool, 7 + host.len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    origin->data = p;
+    p = ngx_cpymem(p, "http://", 7);
+    origin->len = ngx_cpymem(p, host.data, host.len) - origin->data;
 
     return NGX_OK;
 }

@@ -1,8 +1,8 @@
 
 /*
  * What those see for whom a sandbox is not there yet: the warming page of a
- * navigation, the state that the page asks for, the card of an unfurler, the
- * stream of an EventSource.
+ * navigation, the page of one that nobody asked for, the state that these ask
+ * for, the card of an unfurler, the stream of an EventSource.
  *
  * The page does not reload on a clock: it asks /.holdfast/state, which is held
  * like any other request and answered the moment the port answers.
@@ -17,29 +17,63 @@ static ngx_int_t ngx_http_holdfast_finish(ngx_http_request_t *r,
     ngx_str_t *body);
 
 
+#define NGX_HTTP_HOLDFAST_PAGE_HEAD                                          \
+    "<!doctype html><html lang=en><meta charset=utf-8>"                      \
+    "<meta name=viewport content=\"width=device-width\">"                    \
+    "<meta name=robots content=noindex>"                                     \
+    "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:36em;"         \
+    "margin:30vh auto 0;padding:0 1.5em;color:#222}"                         \
+    "p{color:#777}@media(prefers-color-scheme:dark)"                         \
+    "{body{background:#181818;color:#ddd}}</style>"
+
+#define NGX_HTTP_HOLDFAST_PAGE_LOOK                                          \
+    "var h=document.getElementById('h'),"                                    \
+    "p=document.getElementById('p');function look(){"                        \
+    "fetch('/.holdfast/state',{cache:'no-store',"                            \
+    "headers:{accept:'application/json'}})"                                  \
+    ".then(function(r){return r.json()}).then(function(s){"                  \
+    "if(s.state==='awake'){location.reload();return}"                        \
+    "if(s.state==='waking'){setTimeout(look,200);return}"                    \
+    "h.textContent=s.state==='closed'?'Nothing listens on port '+s.port:"    \
+    "'It did not wake up';p.textContent=s.message||(s.error&&s.error.message)"\
+    "||'';setTimeout(look,1000*(s.retry_after_s||5))})"                      \
+    ".catch(function(){setTimeout(look,2000)})}"
+
+
 static const char  ngx_http_holdfast_warming_page[] =
-    "<!doctype html><html lang=en><meta charset=utf-8>"
-    "<meta name=viewport content=\"width=device-width\">"
-    "<meta name=robots content=noindex>"
+    NGX_HTTP_HOLDFAST_PAGE_HEAD
     "<noscript><meta http-equiv=refresh content=3></noscript>"
     "<title>Waking up</title>"
-    "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:36em;"
-    "margin:30vh auto 0;padding:0 1.5em;color:#222}"
-    "p{color:#777}@media(prefers-color-scheme:dark)"
-    "{body{background:#181818;color:#ddd}}</style>"
     "<h1 id=h>Waking up&hellip;</h1>"
     "<p id=p>This sandbox was asleep. The page opens by itself.</p>"
-    "<script>(function(){var h=document.getElementById('h'),"
-    "p=document.getElementById('p');function look(){"
-    "fetch('/.holdfast/state',{cache:'no-store',"
-    "headers:{accept:'application/json'}})"
-    ".then(function(r){return r.json()}).then(function(s){"
-    "if(s.state==='awake'){location.reload();return}"
-    "if(s.state==='waking'){setTimeout(look,200);return}"
-    "h.textContent=s.state==='closed'?'Nothing listens on port '+s.port:"
-    "'It did not wake up';p.textContent=s.message||(s.error&&s.error.message)"
-    "||'';setTimeout(look,1000*(s.retry_after_s||5))})"
-    ".catch(function(){setTimeout(look,2000)})}look()})()</script>\n";
+    "<script>(function(){" NGX_HTTP_HOLDFAST_PAGE_LOOK "look()})()</script>\n";
+
+
+/*
+ * Of a page that loaded itself anew: it wakes when somebody comes back to it.
+ * Its stream ends when the sandbox is awake for another reason.
+ */
+
+static const char  ngx_http_holdfast_asleep_page[] =
+    NGX_HTTP_HOLDFAST_PAGE_HEAD
+    "<title>Asleep</title>"
+    "<h1 id=h>Asleep</h1>"
+    "<p id=p>This page was left open. It <a href=\"\">opens again</a> as soon "
+    "as you are back.</p>"
+    "<script>(function(){" NGX_HTTP_HOLDFAST_PAGE_LOOK
+    "var began=Date.now(),s=new EventSource(location.href),"
+    "on='pointermove pointerdown keydown wheel touchstart'.split(' ');"
+    "s.onerror=function(){s.close();"
+    "setTimeout(function(){location.reload()},"
+    "Date.now()-began<1000?5000:0)};"
+    "function back(){if(document.hidden){return}s.close();"
+    "on.forEach(function(e){removeEventListener(e,back)});"
+    "removeEventListener('focus',back);"
+    "document.removeEventListener('visibilitychange',back);"
+    "document.title=h.textContent='Waking up';p.textContent='';look()}"
+    "on.forEach(function(e){addEventListener(e,back)});"
+    "addEventListener('focus',back);"
+    "document.addEventListener('visibilitychange',back)})()</script>\n";
 
 
 static const char  ngx_http_holdfast_card_page[] =
@@ -54,11 +88,17 @@ static const char  ngx_http_holdfast_card_page[] =
 
 
 ngx_int_t
-ngx_http_holdfast_warming(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx)
+ngx_http_holdfast_warming(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx,
+    ngx_uint_t left_open)
 {
     ngx_str_t  body;
 
-    ngx_str_set(&body, ngx_http_holdfast_warming_page);
+    if (left_open) {
+        ngx_str_set(&body, ngx_http_holdfast_asleep_page);
+
+    } else {
+        ngx_str_set(&body, ngx_http_holdfast_warming_page);
+    }
 
     if (ngx_http_holdfast_add_header(r, "Retry-After", "1") != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;

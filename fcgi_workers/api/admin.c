@@ -322,6 +322,7 @@ static void info_features(struct buf *b)
         { "shares", "/v1/sandboxes/{id}/shares" },
         { "leases", "/v1/sandboxes/{id}/leases" },
         { "idle", "/v1/sandboxes/{id}/idle" },
+        { "freeze", "/v1/sandboxes/{id}/freeze" },
         { "archive", "/v1/sandboxes/{id}/archive" },
         { "usage", "/v1/usage" },
         { "webhooks", "/v1/webhooks" },

@@ -243,7 +243,7 @@ static struct json_object *body_defaults(const struct settings *s)
     json_object_object_add(d, "wake_on", json_object_new_string("visit"));
     json_object_object_add(d, "ports_policy", json_object_new_string("any"));
     json_object_object_add(d, "host_header",
-        json_object_new_string("public"));
+        json_object_new_string(s->preview_host_header));
     return d;
 }
 

@@ -339,12 +339,12 @@ static int take_host(const struct body_at *at, struct json_object *v,
 {
     const char *text;
 
-    if (body_text(v, at->path, 1, 64, &text, e) == -1)
+    if (body_text(v, at->path, 1, 60, &text, e) == -1)
         return -1;
     if (strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789.-:")
         != strlen(text))
         return body_bad(e, at->path,
-            "must be public, localhost or a host name of 1 to 64 bytes");
+            "must be public, localhost or a host name of 1 to 60 bytes");
     json_object_object_add(at->args, at->field->arg, json_object_get(v));
     return 0;
 }

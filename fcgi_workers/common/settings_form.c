@@ -110,6 +110,12 @@ form_host(const char *p, size_t len)
     return label > 0 && p[len - 1] != '-';
 }
 
+/* As a sandbox's preview_host_header; it has to fit into a line. */
+static bool form_host_header(const char *p, size_t len)
+{
+    return form_chars(p, len, 60, ".-:");
+}
+
 static bool
 form_hosts(const char *p, size_t len)
 {
@@ -338,6 +344,8 @@ static const struct {
     [SET_FORM_STACK] = { form_stack,
         "empty, or up to 4 lower-case letters and digits" },
     [SET_FORM_HOST] = { form_host, "a host name such as example.com" },
+    [SET_FORM_HOST_HEADER] = { form_host_header,
+        "public, localhost or a host name of 1 to 60 bytes" },
     [SET_FORM_HOSTS] = { form_hosts, "host names, separated by commas" },
     [SET_FORM_ORIGINS] = { form_origins,
         "origins such as https://app.example.com, separated by commas" },

@@ -12,6 +12,7 @@ enum settings_form {
     SET_FORM_USER,
     SET_FORM_STACK,
     SET_FORM_HOST,
+    SET_FORM_HOST_HEADER,
     SET_FORM_HOSTS,
     SET_FORM_ORIGINS,
     SET_FORM_SCHEME,

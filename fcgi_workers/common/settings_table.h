@@ -35,6 +35,10 @@ SET_STR(proxy_protocol, "off", SET_FORM_PROXY,
     "Whether trusted_proxies speak the PROXY protocol: previews means to "
     "preview_listen and tls_listen, on means to api_listen, too. off: they "
     "send X-Forwarded-For.")
+SET_STR(preview_host_header, "public", SET_FORM_HOST_HEADER,
+    "The Host that apps are told, when a sandbox does not say: public (the "
+    "preview's name), localhost (with the app's port; dev servers trust that "
+    "name), or a name.")
 SET_STR(stack, "", SET_FORM_STACK,
     "Name of this stack when several run on one host; part of interface, "
     "nftables and container names.")

@@ -127,7 +127,14 @@ class Page:
 
     def go(self, url):
         """As if the address had been typed; ends when an answer begins."""
-        answer = self.call("Page.navigate", url=url, transitionType="typed")
+        # On the machine where sandboxes come and go, it sees the network
+        # change, and breaks off what goes over TLS.
+        for _ in range(20):
+            answer = self.call("Page.navigate", url=url,
+                               transitionType="typed")
+            if answer.get("errorText") != "net::ERR_NETWORK_CHANGED":
+                break
+            time.sleep(0.3)
         if answer.get("errorText"):
             raise AssertionError(f"{url}: {answer['errorText']}")
 

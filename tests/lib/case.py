@@ -34,9 +34,13 @@ class Case(unittest.TestCase):
         signal.signal(signal.SIGALRM, ring)
         signal.alarm(60)
         try:
-            cls.s = Stack(**cls.settings)
+            cls.s = cls.make_stack()
         finally:
             signal.alarm(0)
+
+    @classmethod
+    def make_stack(cls):
+        return Stack(**cls.settings)
 
     @classmethod
     def tearDownClass(cls):

@@ -8,6 +8,7 @@ counts), or a Python file of unittest classes. A Python file may say
     SLOW = True         only with --slow
     LIMIT = 300         seconds for the whole file (default 180)
     BASE = True         needs holdfast/base
+    PACKAGES = "name"   Debian packages, installed when it runs
 images/build among the files makes that image: beside everything else, for it
 takes minutes the first time.
 The output of what fails is printed in full. Last line: the counts.

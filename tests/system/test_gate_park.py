@@ -371,6 +371,18 @@ class Quiet(GateCase):
         self.assertNotIn(b"\x88", self.end(s))
         until(lambda: self.counts("q12") == ["0", "0"])
 
+    def test_stop_closes(self):
+        """A stop by a caller, which no park came before."""
+        self.box("q6", state="awake")
+        s = self.socket("q6")
+        self.assertEqual(self.k.park("q6")[0], "busy")
+        k = self.k.known["q6"]
+        k["state"], k["gen"] = "asleep", self.k.next_gen()
+        self.k.say(self.k.answer("q6", 0, "R"))
+        self.assertEqual(s.recv(10), b"")
+        s.close()
+        until(lambda: self.counts("q6") == ["0", "0"])
+
     def test_event_stream(self):
         app = self.box("q5")
         s = raw(self.n.port, "GET /events HTTP/1.1\r\nHost: 3000-q5.localho"
