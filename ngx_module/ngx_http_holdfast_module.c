@@ -20,6 +20,8 @@ static char *ngx_http_holdfast_list(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_holdfast_limit(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static char *ngx_http_holdfast_stream_limit(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
 static char *ngx_http_holdfast_error_slot(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_holdfast_msec_check(ngx_conf_t *cf, void *post,
@@ -72,6 +74,13 @@ static ngx_command_t  ngx_http_holdfast_commands[] = {
       ngx_http_holdfast_socket_slot,
       NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(ngx_http_holdfast_main_conf_t, door),
+      NULL },
+
+    { ngx_string("holdfast_redis"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_holdfast_socket_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_holdfast_main_conf_t, redis),
       NULL },
 
     { ngx_string("holdfast_spares"),
@@ -158,6 +167,41 @@ static ngx_command_t  ngx_http_holdfast_commands[] = {
       0,
       NULL },
 
+    { ngx_string("holdfast_streams"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_holdfast_main_conf_t, streams),
+      NULL },
+
+    { ngx_string("holdfast_stream_limit"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE2,
+      ngx_http_holdfast_stream_limit,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("holdfast_stream_max"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_holdfast_main_conf_t, stream_max),
+      &ngx_http_holdfast_msec },
+
+    { ngx_string("holdfast_stream_ping"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_holdfast_main_conf_t, stream_ping),
+      &ngx_http_holdfast_msec },
+
+    { ngx_string("holdfast_stream"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_holdfast_stream_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("holdfast_gate"),
       NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_enum_slot,
@@ -218,7 +262,7 @@ ngx_module_t  ngx_http_holdfast_module = {
     ngx_http_holdfast_commands,            /* module directives */
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
-    NULL,                                  /* init module */
+    ngx_http_holdfast_stream_module,       /* init module */
     ngx_http_holdfast_init_process,        /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
@@ -424,6 +468,35 @@ ngx_http_holdfast_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 static char *
+ngx_http_holdfast_stream_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_holdfast_main_conf_t *hmcf = conf;
+
+    ngx_int_t   one, all;
+    ngx_str_t  *value;
+
+    if (hmcf->stream_limit != NGX_CONF_UNSET_UINT) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    one = ngx_atoi(value[1].data, value[1].len);
+    all = ngx_atoi(value[2].data, value[2].len);
+
+    if (one <= 0 || all <= 0) {
+        return "must be two numbers: clients of event streams per tenant and "
+               "worker, and per worker";
+    }
+
+    hmcf->stream_limit = one;
+    hmcf->stream_total = all;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
 ngx_http_holdfast_error_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_holdfast_loc_conf_t *hlcf = conf;
@@ -535,10 +608,12 @@ ngx_http_holdfast_create_main_conf(ngx_conf_t *cf)
      *     hmcf->zone = NULL;
      *     hmcf->keeper = { NULL };
      *     hmcf->door = { NULL };
+     *     hmcf->redis = { NULL };
      *     hmcf->domain = { 0, NULL };
      *     hmcf->tokens = NULL;
      *     hmcf->origins = NULL;
      *     hmcf->hosts = NULL;
+     *     hmcf->streams = { 0, NULL };
      *     hmcf->tokens_set = 0;
      */
 
@@ -550,6 +625,11 @@ ngx_http_holdfast_create_main_conf(ngx_conf_t *cf)
     hmcf->quiet_after = NGX_CONF_UNSET_MSEC;
     hmcf->hold_limit = NGX_CONF_UNSET_UINT;
     hmcf->hold_total = NGX_CONF_UNSET_UINT;
+    hmcf->streams_fd = NGX_INVALID_FILE;
+    hmcf->stream_limit = NGX_CONF_UNSET_UINT;
+    hmcf->stream_total = NGX_CONF_UNSET_UINT;
+    hmcf->stream_max = NGX_CONF_UNSET_MSEC;
+    hmcf->stream_ping = NGX_CONF_UNSET_MSEC;
 
     return hmcf;
 }
@@ -570,6 +650,10 @@ ngx_http_holdfast_init_main_conf(ngx_conf_t *cf, void *conf)
     ngx_conf_init_msec_value(hmcf->quiet_after, 60000);
     ngx_conf_init_uint_value(hmcf->hold_limit, 1000);
     ngx_conf_init_uint_value(hmcf->hold_total, 10000);
+    ngx_conf_init_uint_value(hmcf->stream_limit, 1000);
+    ngx_conf_init_uint_value(hmcf->stream_total, 4000);
+    ngx_conf_init_msec_value(hmcf->stream_max, 3600000);
+    ngx_conf_init_msec_value(hmcf->stream_ping, 15000);
 
     if (hmcf->zone == NULL) {
 
@@ -711,6 +795,10 @@ ngx_http_holdfast_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
+    if (ngx_http_holdfast_stream_init(cycle) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     return ngx_http_holdfast_link_init(cycle);
 }
 
@@ -724,5 +812,6 @@ ngx_http_holdfast_exit_process(ngx_cycle_t *cycle)
 
     ngx_http_holdfast_link_exit(cycle);
     ngx_http_holdfast_door_exit(cycle);
+    ngx_http_holdfast_stream_exit(cycle);
     ngx_http_holdfast_table_detach();
 }

@@ -74,4 +74,7 @@ const char *const schema_steps[SCHEMA_VERSION] = {
     "  number INTEGER PRIMARY KEY AUTOINCREMENT, at_ms INTEGER NOT NULL,"
     "  tenant TEXT NOT NULL, sandbox TEXT NOT NULL, type TEXT NOT NULL,"
     "  data TEXT NOT NULL) STRICT;",
+
+    /* Does the event end its sandbox's stream, or remove it (outbox.h)? */
+    "ALTER TABLE outbox ADD COLUMN ends INTEGER NOT NULL DEFAULT 0;",
 };

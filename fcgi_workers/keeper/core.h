@@ -32,6 +32,7 @@ struct peers;
 struct admission;
 struct news;
 struct reconcile;
+struct outbox;
 struct sandbox;
 
 struct keeper {
@@ -45,6 +46,7 @@ struct keeper {
     struct admission      *admission;
     struct news           *news;
     struct reconcile      *reconcile;
+    struct outbox         *outbox;
     struct engine         *engine;
     struct engine_caps     caps;
     struct crypt_key       key;

@@ -23,6 +23,7 @@
 #include "machine.h"
 #include "news.h"
 #include "ops.h"
+#include "outbox.h"
 #include "peers.h"
 #include "reconcile.h"
 #include "store.h"
@@ -87,6 +88,7 @@ static void keeper_turn_end(void *arg)
         loop_timer_set(k->loop, &keeper_retry, 0);
     links_flush(k);
     ops_flush(k);
+    outbox_flush(k);
 }
 
 static void keeper_tidy_due(struct timer *t)
@@ -149,7 +151,8 @@ static int keeper_open(struct keeper *k, struct err *e)
         || sandboxes_open(k, e) == -1 || admission_open(k, e) == -1
         || news_open(k, e) == -1 || peers_open(k, e) == -1
         || links_open(k, FD_LINKS, e) == -1
-        || ops_open(k, FD_OPS, e) == -1)
+        || ops_open(k, FD_OPS, e) == -1
+        || outbox_open(k, OUTBOX_FD, e) == -1)
         return -1;
     k->engine = engine_docker_new(k->loop, k->s, reconcile_news, k, e);
     if (k->engine == NULL || ops_resume(k, e) == -1
@@ -174,6 +177,7 @@ static void keeper_close(struct keeper *k)
     sandbox_each(k, keeper_drop_live, NULL);
     reconcile_close(k);
     engine_free(k->engine);
+    outbox_close(k);
     ops_close(k);
     links_close(k);
     peers_close(k);

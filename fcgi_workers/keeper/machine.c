@@ -16,6 +16,7 @@
 #include "admission.h"
 #include "links.h"
 #include "news.h"
+#include "notes.h"
 #include "op.h"
 #include "ops.h"
 #include "start.h"
@@ -26,30 +27,6 @@
 #define FALL_WAIT_MAX  60000
 
 /* ---- events -------------------------------------------------------------- */
-
-/* What outsiders hear about: rungs in which something has come to rest. */
-static void machine_note(struct sandbox *sb, enum rung from)
-{
-    char data[160];
-
-    if (!rung_at_rest(sb->rung) && sb->rung != RUNG_CREATING)
-        return;
-    if (from == sb->rung && sb->rung != RUNG_CREATING)
-        return;
-    snprintf(data, sizeof(data), "{\"state\":\"%s\",\"was\":\"%s\","
-        "\"generation\":%" PRIu64 "}", rung_name(sb->rung), rung_name(from),
-        sb->generation);
-    switch (sb->rung) {
-    case RUNG_CREATING: store_note(sb, "sandbox.creating", data); break;
-    case RUNG_RUNNING:  store_note(sb, "sandbox.running", data); break;
-    case RUNG_FROZEN:   store_note(sb, "sandbox.frozen", data); break;
-    case RUNG_STOPPED:  store_note(sb, "sandbox.stopped", data); break;
-    case RUNG_ARCHIVED: store_note(sb, "sandbox.archived", data); break;
-    case RUNG_ERROR:    store_note(sb, "sandbox.error", data); break;
-    case RUNG_DELETED:  store_note(sb, "sandbox.deleted", data); break;
-    default: break;
-    }
-}
 
 static void machine_times(struct sandbox *sb, enum rung from)
 {
@@ -113,7 +90,7 @@ void machine_event(struct sandbox *sb, enum event ev)
         sb->reserved = sandbox_next_generation(sb->k);
     machine_times(sb, from);
     machine_route(sb, c->route);
-    machine_note(sb, from);
+    note_moved(sb, from);
     machine_defer(sb, c->act);
 }
 
@@ -365,7 +342,7 @@ static void machine_later(struct sandbox *sb)
 static void machine_erase(struct sandbox *sb)
 {
     sb->erased = true;
-    store_note(sb, "sandbox.purged", "{\"state\":\"purged\"}");
+    note_purged(sb);
     store_dirty(sb);
 }
 

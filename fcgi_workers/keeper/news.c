@@ -180,17 +180,6 @@ static bool news_may(struct news *n)
 
 /* ---- what is told -------------------------------------------------------- */
 
-void news_tell(struct keeper *k, int64_t number, const char *sandbox)
-{
-    char text[ID_MAX + 40];
-
-    if (!news_may(k->news))
-        return;
-    snprintf(text, sizeof(text), "%s lifecycle %" PRId64, sandbox, number);
-    redisAsyncCommand(k->news->ac, news_answered, NULL, "PUBLISH hf:news %s",
-        text);
-}
-
 void news_awake(struct sandbox *sb)
 {
     struct news *n = sb->k->news;

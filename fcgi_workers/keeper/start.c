@@ -104,6 +104,7 @@ void live_drop(struct sandbox *sb)
     loop_timer_clear(sb->k->loop, &live->retry);
     loop_timer_clear(sb->k->loop, &live->ports);
     loop_timer_clear(sb->k->loop, &live->drain);
+    loop_timer_clear(sb->k->loop, &live->tell);
     links_park_forget(sb);
     if (live->netns >= 0)
         close(live->netns);

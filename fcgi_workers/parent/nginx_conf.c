@@ -93,7 +93,22 @@ conf_http_paths(const struct conf *c, struct buf *b)
     buf_printf(b, "access_log            %s/access.log holdfast;\n\n",
         s->log_dir);
     buf_printf(b, "holdfast_keeper unix:%s/keeper.sock;\n", s->run_dir);
-    buf_printf(b, "holdfast_door   unix:%s/door.sock;\n\n", s->run_dir);
+    buf_printf(b, "holdfast_door   unix:%s/door.sock;\n", s->run_dir);
+    buf_printf(b, "holdfast_redis  unix:%s/redis.sock;\n\n", s->run_dir);
+}
+
+static void
+conf_http_streams(const struct settings *s, struct buf *b)
+{
+    buf_str(b, "# data_dir, stream_tenant_max stream_clients_max, "
+        "stream_max_s, stream_ping_s\n");
+    buf_printf(b, "holdfast_streams      %s/streams;\n", s->data_dir);
+    buf_printf(b, "holdfast_stream_limit %lld %lld;\n",
+        (long long)s->stream_tenant_max, (long long)s->stream_clients_max);
+    buf_printf(b, "holdfast_stream_max   %llds;\n",
+        (long long)s->stream_max_s);
+    buf_printf(b, "holdfast_stream_ping  %llds;\n\n",
+        (long long)s->stream_ping_s);
 }
 
 static void
@@ -128,6 +143,7 @@ conf_http(const struct conf *c, struct buf *b)
         (long long)s->warming_after_ms);
     buf_printf(b, "holdfast_quiet_after   %llds;\n\n", (long long)s->quiet_s);
 
+    conf_http_streams(s, b);
     buf_printf(b, "upstream holdfast_api {\n    server unix:%s/api.sock;\n"
         "}\n", s->run_dir);
 }
