@@ -795,7 +795,9 @@ ngx_http_holdfast_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
-    if (ngx_http_holdfast_stream_init(cycle) != NGX_OK) {
+    if (ngx_http_holdfast_stream_init(cycle) != NGX_OK
+        || ngx_http_holdfast_news_init(cycle) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -812,6 +814,7 @@ ngx_http_holdfast_exit_process(ngx_cycle_t *cycle)
 
     ngx_http_holdfast_link_exit(cycle);
     ngx_http_holdfast_door_exit(cycle);
+    ngx_http_holdfast_news_exit(cycle);
     ngx_http_holdfast_stream_exit(cycle);
     ngx_http_holdfast_table_detach();
 }

@@ -350,8 +350,6 @@ ngx_int_t ngx_http_holdfast_stream_module(ngx_cycle_t *cycle);
 ngx_int_t ngx_http_holdfast_stream_init(ngx_cycle_t *cycle);
 void ngx_http_holdfast_stream_exit(ngx_cycle_t *cycle);
 void ngx_http_holdfast_stream_news(ngx_str_t *name);
-void ngx_http_holdfast_stream_look(void);
-ngx_uint_t ngx_http_holdfast_stream_readers_now(void);
 
 /* _tail */
 void ngx_http_holdfast_tail_init(ngx_fd_t dir, ngx_log_t *log);
@@ -365,6 +363,10 @@ ngx_int_t ngx_http_holdfast_tail_start(ngx_http_holdfast_tail_t *tail,
     uint64_t n, off_t *offset);
 ngx_int_t ngx_http_holdfast_tail_range(ngx_http_holdfast_tail_t *tail,
     uint64_t *next, off_t start, off_t most, off_t *end);
+
+/* _news */
+ngx_int_t ngx_http_holdfast_news_init(ngx_cycle_t *cycle);
+void ngx_http_holdfast_news_exit(ngx_cycle_t *cycle);
 
 /* _status */
 ngx_int_t ngx_http_holdfast_add_variables(ngx_conf_t *cf);

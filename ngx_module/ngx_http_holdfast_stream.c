@@ -465,6 +465,13 @@ ngx_http_holdfast_stream_open(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
+    /* what the api's answer was read into is the largest thing left of it */
+
+    if (r->upstream && r->upstream->buffer.start) {
+        (void) ngx_pfree(r->pool, r->upstream->buffer.start);
+        r->upstream->buffer.start = NULL;
+    }
+
     reader = cln->data;
     ngx_memzero(reader, sizeof(ngx_http_holdfast_reader_t));
 
