@@ -17,11 +17,16 @@
 #include "frames.h"
 
 
+#define NGX_HTTP_HOLDFAST_TAIL_BACK  512
+
+
 static ngx_fd_t ngx_http_holdfast_tail_file(ngx_http_holdfast_tail_t *tail,
     const char *ending);
 static ngx_int_t ngx_http_holdfast_tail_find(ngx_http_holdfast_tail_t *tail);
 static ngx_int_t ngx_http_holdfast_tail_entry(ngx_http_holdfast_tail_t *tail,
     uint64_t n, struct frames_entry *entry);
+static ngx_int_t ngx_http_holdfast_tail_read(ngx_http_holdfast_tail_t *tail,
+    struct stat *sb);
 
 
 static ngx_rbtree_t       ngx_http_holdfast_tails;
@@ -297,16 +302,16 @@ ngx_http_holdfast_tail_range(ngx_http_holdfast_tail_t *tail, uint64_t *next,
 }
 
 
-/* NGX_OK: what is known of the files is what they are now. */
+/*
+ * NGX_OK: what is known of the files is what they are now.  Entries that do
+ * not fit are what a crash left, and are not there: the writer removes them.
+ */
 
 ngx_int_t
 ngx_http_holdfast_tail_look(ngx_http_holdfast_tail_t *tail)
 {
-    u_char               head[FRAMES_HEAD];
-    uint64_t             count;
-    ngx_int_t            rc;
-    struct stat          sb;
-    struct frames_entry  last;
+    ngx_int_t    rc;
+    struct stat  sb;
 
     if (tail->idx == NGX_INVALID_FILE) {
 
@@ -333,7 +338,25 @@ ngx_http_holdfast_tail_look(ngx_http_holdfast_tail_t *tail)
         return NGX_OK;
     }
 
-    count = frames_count((uint64_t) sb.st_size);
+    if (ngx_http_holdfast_tail_read(tail, &sb) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    tail->size = sb.st_size;
+    tail->mtime = sb.st_mtim;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_holdfast_tail_read(ngx_http_holdfast_tail_t *tail, struct stat *sb)
+{
+    off_t                start;
+    u_char               head[FRAMES_HEAD];
+    uint64_t             n, least;
+    struct stat          log;
+    struct frames_entry  last;
 
     if (pread(tail->idx, head, FRAMES_HEAD, 0) != FRAMES_HEAD) {
 
@@ -342,28 +365,51 @@ ngx_http_holdfast_tail_look(ngx_http_holdfast_tail_t *tail)
         return NGX_OK;
     }
 
-    if (frames_head_read(head, &tail->first) != 0 || tail->first > count) {
+    n = frames_count((uint64_t) sb->st_size);
+
+    if (frames_head_read(head, &tail->first) != 0 || tail->first > n
+        || fstat(tail->log.fd, &log) == -1)
+    {
         ngx_log_error(NGX_LOG_CRIT, ngx_http_holdfast_tails_log, 0,
                       "the index of event stream \"%V\" is not one",
                       &tail->node.str);
         return NGX_ERROR;
     }
 
-    ngx_memzero(&last, sizeof(struct frames_entry));
-
-    if ((count
-         && ngx_http_holdfast_tail_entry(tail, count - 1, &last) != NGX_OK)
-        || ngx_http_holdfast_tail_start(tail, tail->first, &tail->base)
-           != NGX_OK)
+    if (ngx_http_holdfast_tail_start(tail, tail->first, &tail->base)
+        != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    tail->count = count;
-    tail->end = (off_t) last.end;
-    tail->ended = last.ends;
-    tail->size = sb.st_size;
-    tail->mtime = sb.st_mtim;
+    /* a crash cannot leave more than one batch of the writer */
+
+    least = n > tail->first + NGX_HTTP_HOLDFAST_TAIL_BACK
+            ? n - NGX_HTTP_HOLDFAST_TAIL_BACK : tail->first;
+
+    for ( /* void */ ; n > least; n--) {
+
+        if (ngx_http_holdfast_tail_start(tail, n - 1, &start) != NGX_OK
+            || ngx_http_holdfast_tail_entry(tail, n - 1, &last) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        if (frames_entry_fits(&last, (uint64_t) start,
+                              (uint64_t) log.st_size))
+        {
+            tail->count = n;
+            tail->end = (off_t) last.end;
+            tail->ended = last.ends;
+            return NGX_OK;
+        }
+    }
+
+    if (n == tail->first) {
+        tail->count = n;
+        tail->end = tail->base;
+        tail->ended = 0;
+    }
 
     return NGX_OK;
 }

@@ -29,6 +29,7 @@
 #define BATCH   256             /* rows of one sync */
 #define ROUNDS  16              /* batches before the loop has its turn */
 #define TICK_MS 1000
+#define COMPLAIN_AT 3           /* the keeper may be making its database */
 
 struct copier {
     struct loop           *loop;
@@ -42,7 +43,7 @@ struct copier {
     char                   node[64];
     int64_t                copied;
     struct buf             data;
-    bool                   complained;
+    int                    failures;    /* in a row */
 };
 
 /* ---- the database -------------------------------------------------------- */
@@ -209,11 +210,11 @@ static void copier_copy(struct copier *c)
         if (n < BATCH)
             break;
     }
-    if (n == -1 && !c->complained)
-        log_warn("events wait to be copied: %s", e.msg);
-    if (n != -1 && c->complained)
+    if (n != -1 && c->failures >= COMPLAIN_AT)
         log_info("events are copied again");
-    c->complained = n == -1;
+    c->failures = n == -1 ? c->failures + 1 : 0;
+    if (c->failures == COMPLAIN_AT)
+        log_warn("events wait to be copied: %s", e.msg);
     if (n == BATCH)
         loop_timer_set(c->loop, &c->more, 0);
 }

@@ -14,6 +14,7 @@
 
 #define BEHIND_MAX 4096         /* commands without a reply */
 #define AGAIN_MS   1000
+#define COMPLAIN_AT 3           /* Redis may be starting, too */
 
 struct teller {
     struct loop  *loop;
@@ -22,14 +23,14 @@ struct teller {
     struct watch  watch;
     struct timer  again;
     int           behind;
-    bool          writing, complained;
+    int           losses;       /* in a row */
+    bool          writing;
 };
 
 static void teller_lost(struct teller *t, const char *why)
 {
-    if (!t->complained)
+    if (++t->losses == COMPLAIN_AT)
         log_warn("redis: %s; nginx looks for events once a second", why);
-    t->complained = true;
     if (t->redis != NULL) {
         loop_remove(t->loop, &t->watch);
         redisFree(t->redis);
@@ -52,6 +53,9 @@ static int teller_read(struct teller *t)
         && reply != NULL) {
         freeReplyObject(reply);
         t->behind--;
+        if (t->losses >= COMPLAIN_AT)
+            log_info("redis: is back");
+        t->losses = 0;
     }
     return rc == REDIS_OK ? 0 : -1;
 }
@@ -90,9 +94,6 @@ static void teller_connect(struct timer *timer)
         teller_lost(t, "cannot be watched");
         return;
     }
-    if (t->complained)
-        log_info("redis: is back");
-    t->complained = false;
 }
 
 void teller_tell(struct teller *t, const char *stream, uint64_t count)
