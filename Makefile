@@ -87,17 +87,9 @@ settings: $(BUILD)/holdfastd
 	$(BUILD)/holdfastd settings --example > \
 	    lua-free-config/holdfast.conf.example
 
-# Programs are replaced, not written over: a running one keeps its file.
 install: all
 	@test -n "$(LIB)" || { echo "usage: make install LIB=DIR" >&2; exit 100; }
-	install -d $(LIB) $(LIB)/lua-free-config/settings $(LIB)/redis
-	for f in holdfastd guest ngx_http_holdfast_module.so; do \
-	    install -m 755 $(BUILD)/$$f $(LIB)/.new && \
-	    mv $(LIB)/.new $(LIB)/$$f || exit 1; \
-	done
-	install -m 644 nginx.conf $(LIB)/
-	cp -R lua-free-config/. $(LIB)/lua-free-config/
-	install -m 644 redis/* $(LIB)/redis/
+	HOLDFAST_BUILD=$(abspath $(BUILD)) ./install.sh --stage "$(LIB)"
 
 fuzz:
 	tests/fuzz/build

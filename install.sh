@@ -56,6 +56,10 @@ fail() {   # fail WHAT-HAPPENED [WHAT-TO-DO]
     exit 1
 } >&2
 
+warnings() {   # warnings LINE: those in the log after that line
+    tail -n "+$(($1 + 1))" "$log" | sed -n 's/.*\(WARNING: .*\)/           \1/p'
+} >&2
+
 step() {   # step TEXT FUNCTION ARGS...: its output goes to the log
     local text=$1 from status=0
     shift
@@ -67,7 +71,7 @@ step() {   # step TEXT FUNCTION ARGS...: its output goes to the log
     (set -e; "$@") >>"$log" 2>&1 </dev/null
     status=$?
     set -e
-    [ "$status" != 0 ] || return 0
+    [ "$status" != 0 ] || { warnings "$from"; return 0; }
     tail -n "+$((from + 1))" "$log" | tail -n 12 | sed 's/^/           | /' >&2
     fail "$text" "${hint:-The lines above are the end of $log.}"
 }

@@ -127,13 +127,11 @@ unmount_below() {   # unmount_below DIR: at it, too; deepest first
         done
 }
 
+# Interfaces, nftables table, rules in chains of others.
 remove_network() {
-    local name
-    for name in $(nft list tables 2>/dev/null |
-        awk -v t="holdfast${stack:+_$stack}" '$3 == t { print $2 "/" $3 }'); do
-        nft delete table "${name%/*}" "${name#*/}"
-        say "nftables table ${name#*/}"
-    done
+    [ -x "$lib/holdfastd" ] && [ -e "$conf" ] || return 0
+    "$lib/holdfastd" -c "$conf" net-clean ||
+        say "some of the network's rules stay: see 'nft list ruleset'" >&2
 }
 
 restore_sysctls() {

@@ -709,6 +709,10 @@ ngx_http_holdfast_enter(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx,
         return NGX_OK;
     }
 
+    if (ctx->generation != route->generation) {
+        ctx->attempts = 0;      /* those were of another start */
+    }
+
     ctx->generation = route->generation;
 
     if (ctx->mode == NGX_HTTP_HOLDFAST_PREVIEW) {

@@ -53,7 +53,7 @@
 /* to wait for news without asking for them; beside enum line_how */
 #define NGX_HTTP_HOLDFAST_NO_ASK    255
 
-/* connects that may be refused before a request gives up */
+/* connects of one generation that may be refused before a request gives up */
 #define NGX_HTTP_HOLDFAST_ATTEMPTS  3
 
 

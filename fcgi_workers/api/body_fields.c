@@ -1,12 +1,12 @@
 /*
  * body_fields: the table of fields, and what each may be (body.h).
  */
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "../common/ids.h"
 #include "body.h"
+#include "image_name.h"
 
 #define BODY_LABELS_MAX  64
 #define BODY_LABEL_MAX   63
@@ -264,10 +264,9 @@ static int take_image(const struct body_at *at, struct json_object *v,
         return body_bad(e, at->path, "and template must not be given both");
     if (body_text(v, at->path, 1, 255, &text, e) == -1)
         return -1;
-    if (strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-            "0123456789._/:@-") != strlen(text)
-        || !isalnum((unsigned char) text[0]))
-        return body_bad(e, at->path, "must be the name of an image");
+    if (!image_name_ok(text))
+        return body_bad(e, at->path, "must be the name of an image, like "
+            "registry.example.com/team/image:tag");
     json_object_object_add(at->args, at->field->arg, json_object_get(v));
     return 0;
 }

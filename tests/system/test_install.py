@@ -83,6 +83,7 @@ say told
 [ ! -e /etc/sysctl.d/60-holdfast.conf ]
 ! nft list tables | grep holdfast
 ! ip link | grep ' hf-'
+! iptables-save | grep -- '-i hf-\|holdfast'
 ! ps -eo args | grep -v grep | grep -E 'holdfast|dockerd|nginx|redis'
 say removed
 
