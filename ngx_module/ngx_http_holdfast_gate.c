@@ -186,6 +186,10 @@ ngx_http_holdfast_leave(ngx_http_holdfast_ctx_t *ctx)
         ngx_http_holdfast_table_part(ctx->entry);
 
     } else {
+        if (!ctx->inactive) {
+            ngx_http_holdfast_activity_mark(ctx->entry);
+        }
+
         ngx_http_holdfast_table_leave(ctx->entry, !ctx->inactive);
     }
 
@@ -287,6 +291,10 @@ ngx_http_holdfast_parse_preview(ngx_http_request_t *r,
                      "s-<id>-<port>.preview.%V or <port>-<id>.%V, "
                      "ports 1024 to 65535",
                    &hmcf->domain, &hmcf->domain);
+    }
+
+    if (ngx_http_holdfast_ticket_take(r, ctx) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     ctx->family = DOOR_INET;
@@ -707,6 +715,10 @@ ngx_http_holdfast_enter(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx,
         }
 
         return NGX_OK;
+    }
+
+    if (!ctx->inactive) {
+        ngx_http_holdfast_activity_mark(ctx->entry);
     }
 
     if (ctx->generation != route->generation) {

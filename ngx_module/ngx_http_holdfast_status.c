@@ -19,6 +19,7 @@
 #define NGX_HTTP_HOLDFAST_VAR_ORIGIN   9
 #define NGX_HTTP_HOLDFAST_VAR_METHOD   10
 #define NGX_HTTP_HOLDFAST_VAR_ARGS     11
+#define NGX_HTTP_HOLDFAST_VAR_COOKIE   12
 
 
 typedef struct {
@@ -76,6 +77,9 @@ static ngx_http_variable_t  ngx_http_holdfast_vars[] = {
     { ngx_string("holdfast_args"), NULL, ngx_http_holdfast_variable,
       NGX_HTTP_HOLDFAST_VAR_ARGS, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
+    { ngx_string("holdfast_cookie"), NULL, ngx_http_holdfast_variable,
+      NGX_HTTP_HOLDFAST_VAR_COOKIE, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
       ngx_http_null_variable
 };
 
@@ -99,6 +103,7 @@ static const ngx_http_holdfast_figure_t  ngx_http_holdfast_figures[] = {
     ngx_http_holdfast_figure(refused, "Connects refused by sandboxes."),
     ngx_http_holdfast_figure(sockets, "Sockets made by the door."),
     ngx_http_holdfast_figure(unauthorized, "Calls without a known token."),
+    ngx_http_holdfast_figure(denied, "Visits of private previews refused."),
     ngx_http_holdfast_figure(limited, "Calls over the rate of a token."),
     { NULL, NULL, 0 }
 };
@@ -250,6 +255,10 @@ ngx_http_holdfast_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 
     case NGX_HTTP_HOLDFAST_VAR_ARGS:
         value = ctx->args;
+        break;
+
+    case NGX_HTTP_HOLDFAST_VAR_COOKIE:
+        value = ctx->cookie;
         break;
     }
 

@@ -32,6 +32,9 @@ struct peers;
 struct admission;
 struct news;
 struct reconcile;
+struct shares;
+struct reaper;
+struct reclaims;
 struct outbox;
 struct sandbox;
 
@@ -46,6 +49,9 @@ struct keeper {
     struct admission      *admission;
     struct news           *news;
     struct reconcile      *reconcile;
+    struct shares         *shares;
+    struct reaper         *reaper;
+    struct reclaims       *reclaims;
     struct outbox         *outbox;
     struct engine         *engine;
     struct engine_caps     caps;

@@ -31,6 +31,7 @@
 #include "orphans.h"
 #include "privs.h"
 #include "spawn.h"
+#include "../common/ticket_keys.h"
 #include "tokens_file.h"
 
 #define PARTS_SELF        "/proc/self/exe"
@@ -127,6 +128,7 @@ static int
 parts_folders(struct parts *ps, struct err *e)
 {
     const struct settings *s = ps->s;
+    struct ticket_keys     keys;
     char                   path[PATH_MAX];
 
     if (files_own_dir(s->run_dir, 0755, 0, 0, e) != 0
@@ -135,6 +137,10 @@ parts_folders(struct parts *ps, struct err *e)
     {
         return -1;
     }
+    /* before nginx looks for them */
+    if (ticket_keys_load(&keys, s->data_dir, 1, e) != 0)
+        return -1;
+    explicit_bzero(&keys, sizeof(keys));
     snprintf(path, sizeof(path), "%s/streams", s->data_dir);
     if (files_own_dir(path, 0750, ps->api_uid, ps->gate_gid, e) != 0)
         return -1;
