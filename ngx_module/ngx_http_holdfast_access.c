@@ -8,7 +8,7 @@
  *   Host     is not a stranger's name that was pointed at us
  *   Origin   is one of the configured, or the call is not a page's
  *   CORS     a preflight of such an origin is answered here
- *   token    its digest is known
+ *   token    its digest is known; or a ticket (_pass)
  *   scope    ro only reads
  *   rate     of the token
  *   tenant   owns the sandbox; another's does not exist
@@ -40,6 +40,10 @@ ngx_http_holdfast_access(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx)
     ngx_http_holdfast_main_conf_t  *hmcf;
 
     hmcf = ngx_http_get_module_main_conf(r, ngx_http_holdfast_module);
+
+    if (ngx_http_holdfast_pass_take(r, ctx) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 
     rc = ngx_http_holdfast_check_path(r, ctx);
 
@@ -208,6 +212,7 @@ static ngx_int_t
 ngx_http_holdfast_check_token(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx)
 {
+    ngx_int_t                       rc;
     ngx_str_t                       secret;
     ngx_table_elt_t                *h;
     ngx_http_holdfast_main_conf_t  *hmcf;
@@ -217,6 +222,12 @@ ngx_http_holdfast_check_token(ngx_http_request_t *r,
     if (hmcf->tokens == NULL) {
         ctx->token = hmcf->nobody;
         return NGX_OK;
+    }
+
+    rc = ngx_http_holdfast_pass_enter(r, ctx);
+
+    if (rc != NGX_DECLINED) {
+        return rc;
     }
 
     h = r->headers_in.authorization;

@@ -16,6 +16,7 @@
  *   _access    Origin, Host, token, scope, rate
  *   _tokens    the file of tokens
  *   _ticket    tickets and shares: who may enter a private preview
+ *   _pass      tickets at the API: an EventSource, a WebSocket
  *   _answer    what the gate answers itself
  *   _warming   the page of a navigation that waits
  *   _cookie    keeps an app's cookies to its host
@@ -174,7 +175,7 @@ struct ngx_http_holdfast_ctx_s {
     ngx_uint_t                   ntickets;
     ngx_str_t                    cookie;        /* for the app */
     struct ticket                ticket;        /* the one that counts */
-    uint32_t                     share_epoch;   /* of the route, then */
+    uint64_t                     share_epoch;   /* of the route, then */
     uint64_t                     share_number;  /* of the question */
     ngx_uint_t                   share_index;   /* of the ticket */
     ngx_uint_t                   cookies;       /* bits: which are cookies */
@@ -222,6 +223,7 @@ struct ngx_http_holdfast_ctx_s {
     unsigned                     share_use:1;
     unsigned                     share_answered:1;
     unsigned                     cookie_set:1;
+    unsigned                     pass_taken:1;
     unsigned                     checked:1;     /* access was granted */
     unsigned                     asked:1;       /* its line was sent */
     unsigned                     released:1;
@@ -343,8 +345,19 @@ char *ngx_http_holdfast_ticket_keys(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 ngx_int_t ngx_http_holdfast_ticket_take(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx);
+ngx_int_t ngx_http_holdfast_take_query(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx, const char *name);
 ngx_int_t ngx_http_holdfast_private(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx, ngx_http_holdfast_route_t *route);
+ngx_int_t ngx_http_holdfast_question(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx, ngx_http_holdfast_route_t *route,
+    ngx_uint_t i, ngx_uint_t use);
+
+/* _pass */
+ngx_int_t ngx_http_holdfast_pass_take(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx);
+ngx_int_t ngx_http_holdfast_pass_enter(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx);
 
 /* _answer */
 ngx_int_t ngx_http_holdfast_fail(ngx_http_request_t *r,

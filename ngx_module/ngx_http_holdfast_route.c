@@ -161,8 +161,8 @@ ngx_http_holdfast_route_family(ngx_http_holdfast_entry_t *e,
 
 
 /*
- * A share was revoked.  The epoch of a sandbox only rises, so this needs no
- * generation: whatever comes late is lower.
+ * Who may enter, before the generation that says so, too.  The epoch of a
+ * sandbox only rises: whatever comes late is lower.
  */
 
 void
@@ -175,8 +175,12 @@ ngx_http_holdfast_route_epoch(const struct line *line)
     e = ngx_http_holdfast_table_find((const u_char *) line->id.p,
                                      line->id.len);
 
-    if (e && e->share_epoch < line->share_epoch) {
-        e->share_epoch = line->share_epoch;
+    if (e) {
+        e->share_epoch = ngx_max(e->share_epoch, line->share_epoch);
+
+        if (line->policy.is_private) {
+            e->flags |= NGX_HTTP_HOLDFAST_PRIVATE;
+        }
     }
 
     ngx_http_holdfast_table_unlock();

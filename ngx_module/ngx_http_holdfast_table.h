@@ -43,7 +43,7 @@ typedef struct {
     uint8_t            dirty;           /* to be told to Redis */
     uint16_t           v6[NGX_HTTP_HOLDFAST_V6];    /* ports on ::1 only */
     uint32_t           next_s;          /* idle so long: the next rung */
-    uint32_t           share_epoch;
+    uint64_t           share_epoch;
     uint64_t           generation;
     uint64_t           tenant;
     uint64_t           stamp;           /* last activity, monotonic ms */
@@ -59,7 +59,7 @@ typedef struct {                        /* a copy of an entry's fields */
     uint64_t           generation;
     uint64_t           ask;             /* max(entry, floor) */
     uint64_t           tenant;
-    uint32_t           share_epoch;
+    uint64_t           share_epoch;
     ngx_uint_t         flags;
     ngx_uint_t         wakes;
     ngx_uint_t         v6;              /* the port asked for is on ::1 */

@@ -2,9 +2,9 @@
 /*
  * Who may enter a private preview: tickets (common/ticket.h).
  *
- *   query    hf_ticket=...        a visit becomes a cookie and a redirect to the
- *                                 same path without it; what cannot follow one
- *                                 (a WebSocket, an EventSource, a fetch) enters
+ *   query    hf_ticket=...: a visit becomes a cookie and a redirect to the same
+ *            path without it; what cannot follow one (a WebSocket, an
+ *            EventSource, a fetch) enters
  *   header   X-Holdfast-Ticket
  *   cookie   __Host-hf_ticket over TLS, hf_ticket without
  *
@@ -47,9 +47,7 @@ typedef struct {
 } ngx_http_holdfast_denial_t;
 
 
-static ngx_uint_t ngx_http_holdfast_mentions(ngx_str_t *s);
-static ngx_int_t ngx_http_holdfast_take_query(ngx_http_request_t *r,
-    ngx_http_holdfast_ctx_t *ctx);
+static ngx_uint_t ngx_http_holdfast_mentions(ngx_str_t *s, const char *name);
 static ngx_int_t ngx_http_holdfast_take_cookies(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx);
 static ngx_int_t ngx_http_holdfast_join_cookies(ngx_http_request_t *r,
@@ -63,9 +61,6 @@ static ngx_int_t ngx_http_holdfast_exchange(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx, ngx_http_holdfast_route_t *route);
 static ngx_int_t ngx_http_holdfast_present(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx, ngx_http_holdfast_route_t *route);
-static ngx_int_t ngx_http_holdfast_question(ngx_http_request_t *r,
-    ngx_http_holdfast_ctx_t *ctx, ngx_http_holdfast_route_t *route,
-    ngx_uint_t i, ngx_uint_t use);
 static ngx_uint_t ngx_http_holdfast_said(ngx_http_holdfast_ctx_t *ctx);
 static ngx_int_t ngx_http_holdfast_denied(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx, ngx_uint_t look);
@@ -196,7 +191,9 @@ ngx_http_holdfast_ticket_take(ngx_http_request_t *r,
         ctx->tickets[ctx->ntickets++] = h->value;
     }
 
-    if (ngx_http_holdfast_take_query(r, ctx) != NGX_OK) {
+    if (ngx_http_holdfast_take_query(r, ctx, NGX_HTTP_HOLDFAST_NAME)
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -205,25 +202,30 @@ ngx_http_holdfast_ticket_take(ngx_http_request_t *r,
 
 
 static ngx_uint_t
-ngx_http_holdfast_mentions(ngx_str_t *s)
+ngx_http_holdfast_mentions(ngx_str_t *s, const char *name)
 {
-    return s->len >= sizeof(NGX_HTTP_HOLDFAST_NAME)
-           && ngx_strlcasestrn(s->data, s->data + s->len,
-                               (u_char *) NGX_HTTP_HOLDFAST_NAME,
-                               sizeof(NGX_HTTP_HOLDFAST_NAME) - 2)
+    size_t  n;
+
+    n = ngx_strlen(name);
+
+    return s->len > n
+           && ngx_strlcasestrn(s->data, s->data + s->len, (u_char *) name,
+                               n - 1)
               != NULL;
 }
 
 
-static ngx_int_t
+/* ctx->link is what was found; the query, the URI and the line lose it. */
+
+ngx_int_t
 ngx_http_holdfast_take_query(ngx_http_request_t *r,
-    ngx_http_holdfast_ctx_t *ctx)
+    ngx_http_holdfast_ctx_t *ctx, const char *name)
 {
     size_t                n, len;
     u_char               *p, *out, *args;
     struct ticket_found   found;
 
-    if (!ngx_http_holdfast_mentions(&r->args)) {
+    if (!ngx_http_holdfast_mentions(&r->args, name)) {
         return NGX_OK;
     }
 
@@ -232,8 +234,8 @@ ngx_http_holdfast_take_query(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    len = ticket_cut((char *) r->args.data, r->args.len, '&',
-                     NGX_HTTP_HOLDFAST_NAME, (char *) out, &found, 1, &n);
+    len = ticket_cut((char *) r->args.data, r->args.len, '&', name,
+                     (char *) out, &found, 1, &n);
 
     if (n == 0) {
         return NGX_OK;
@@ -301,7 +303,7 @@ ngx_http_holdfast_take_cookies(ngx_http_request_t *r,
 
     ctx->cookie = all;
 
-    if (!ngx_http_holdfast_mentions(&all)) {
+    if (!ngx_http_holdfast_mentions(&all, NGX_HTTP_HOLDFAST_NAME)) {
         return NGX_OK;
     }
 
@@ -623,7 +625,7 @@ ngx_http_holdfast_present(ngx_http_request_t *r,
 
 /* Of ctx->ticket; the answer is about ticket i and the epoch of now. */
 
-static ngx_int_t
+ngx_int_t
 ngx_http_holdfast_question(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx, ngx_http_holdfast_route_t *route,
     ngx_uint_t i, ngx_uint_t use)

@@ -17,6 +17,7 @@
 #define CODE_MAX    40
 #define ID_LEN_MAX  40
 #define SHARE_MAX   26
+#define EPOCH_MAX   999999999999999ULL
 
 struct cursor {
     const char *p;
@@ -283,7 +284,7 @@ take_policy(struct cursor *c, struct line_policy *o)
     o->host_mode = take(&in, ',');
     check_name(&in, o->host_mode, LINE_HOST_MAX, "._:-");
     o->freeze_s = (uint32_t) number_of(&in, take(&in, ','), UINT32_MAX);
-    o->share_epoch = (uint32_t) number_of(&in, take(&in, ','), UINT32_MAX);
+    o->share_epoch = number_of(&in, take(&in, ','), EPOCH_MAX);
     o->nports = ports_of(&in, take(&in, ','), '+', o->ports);
     o->wakes = (enum line_wakes) word_of(&in, take(&in, ','), wakes_words);
 
@@ -417,14 +418,15 @@ read_share(struct cursor *c, struct line *o)
     }
 
     o->ask = (enum line_share) word_of(c, take(c, ' '), share_words);
-    o->share_epoch = (uint32_t) take_number(c, UINT32_MAX);
+    o->share_epoch = take_number(c, EPOCH_MAX);
 }
 
 static void
 read_epoch(struct cursor *c, struct line *o)
 {
     o->id = take_id(c);
-    o->share_epoch = (uint32_t) take_number(c, UINT32_MAX);
+    o->share_epoch = take_number(c, EPOCH_MAX);
+    o->policy.is_private = word_of(c, take(c, ' '), private_words) ? 1 : 0;
 }
 
 static const struct {
@@ -691,6 +693,7 @@ write_rest(struct out *o, const struct line *in)
     case 'S':
         put_str(o, ' ', in->id);
         put_number(o, ' ', in->share_epoch);
+        put_word(o, ' ', in->policy.is_private, private_words);
         break;
 
     default:

@@ -40,7 +40,7 @@ struct line_policy {
     enum line_wakes wakes;
     uint64_t        tenant;             /* tag */
     uint32_t        freeze_s;
-    uint32_t        share_epoch;
+    uint64_t        share_epoch;
     struct line_str host_mode;
     uint16_t        ports[LINE_PORTS_MAX];
     uint8_t         nports;
@@ -64,7 +64,7 @@ struct line {
     enum line_park  park;
     unsigned        op_done:1;          /* O down: done, else unknown */
     struct line_str share;              /* T: empty for a plain ticket */
-    uint32_t        share_epoch;        /* T, S */
+    uint64_t        share_epoch;        /* T, S */
     enum line_share ask;                /* T up */
     enum line_said  said;               /* T down */
     struct line_policy policy;

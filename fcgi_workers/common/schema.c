@@ -85,7 +85,7 @@ const char *const schema_steps[SCHEMA_VERSION] = {
     "  expires_ms INTEGER NOT NULL) STRICT;"
     "CREATE INDEX shares_sandbox ON shares(sandbox);"
     "CREATE INDEX shares_expires ON shares(expires_ms);"
-    "UPDATE sandboxes SET share_epoch = created_ms / 1000;",
+    "UPDATE sandboxes SET share_epoch = created_ms;",
 
     /* Does the event end its sandbox's stream, or remove it (outbox.h)? */
     "ALTER TABLE outbox ADD COLUMN ends INTEGER NOT NULL DEFAULT 0;",

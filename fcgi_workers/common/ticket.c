@@ -17,6 +17,7 @@
 #define MAC_LEN    32
 #define MAC_TEXT   43           /* base64url without padding */
 #define EXPIRES_MAX 99999999999LL
+#define EPOCH_MAX   999999999999999ULL
 
 struct cursor {
     const char *p;
@@ -41,8 +42,7 @@ static const struct {
 
 /* ---- writing ------------------------------------------------------------ */
 
-static void
-put(struct out *o, const char *p, size_t len)
+static void put(struct out *o, const char *p, size_t len)
 {
     if (o->bad || len > TICKET_MAX - o->len) {
         o->bad = true;
@@ -52,8 +52,7 @@ put(struct out *o, const char *p, size_t len)
     o->len += len;
 }
 
-static void
-put_number(struct out *o, uint64_t n)
+static void put_number(struct out *o, uint64_t n)
 {
     char   digits[20];
     size_t i = sizeof(digits);
@@ -65,8 +64,7 @@ put_number(struct out *o, uint64_t n)
     put(o, digits + i, sizeof(digits) - i);
 }
 
-static void
-put_allow(struct out *o, const struct ticket *t)
+static void put_allow(struct out *o, const struct ticket *t)
 {
     const char *before = "";
     size_t      i;
@@ -91,8 +89,7 @@ put_allow(struct out *o, const struct ticket *t)
 }
 
 /* All but the signature, with the dot before it. */
-static size_t
-write_body(const struct ticket *t, const char *key, char *out)
+static size_t write_body(const struct ticket *t, const char *key, char *out)
 {
     struct out o = { out, 0, false };
 
@@ -115,8 +112,7 @@ write_body(const struct ticket *t, const char *key, char *out)
     return o.bad ? 0 : o.len;
 }
 
-static void
-base64url(const unsigned char *in, char out[MAC_TEXT])
+static void base64url(const unsigned char *in, char out[MAC_TEXT])
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
         "abcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -135,8 +131,7 @@ base64url(const unsigned char *in, char out[MAC_TEXT])
 }
 
 /* Of the body without its last dot, a line end, and the tag. */
-static int
-mac(const char *body, size_t len, const struct ticket_key *key,
+static int mac(const char *body, size_t len, const struct ticket_key *key,
     uint64_t tenant, char out[MAC_TEXT])
 {
     static const char hex[] = "0123456789abcdef";
@@ -157,8 +152,7 @@ mac(const char *body, size_t len, const struct ticket_key *key,
     return 0;
 }
 
-size_t
-ticket_sign(const struct ticket *t, const struct ticket_key *key,
+size_t ticket_sign(const struct ticket *t, const struct ticket_key *key,
     uint64_t tenant, char *out)
 {
     struct ticket again;
@@ -181,8 +175,7 @@ ticket_sign(const struct ticket *t, const struct ticket_key *key,
 /* ---- reading ------------------------------------------------------------ */
 
 /* The bytes up to `sep`, which must be there unless it is the end's. */
-static struct ticket_found
-take(struct cursor *c, char sep)
+static struct ticket_found take(struct cursor *c, char sep)
 {
     struct ticket_found s = { c->p, 0 };
 
@@ -196,13 +189,13 @@ take(struct cursor *c, char sep)
     return s;
 }
 
-static uint64_t
-number_of(struct cursor *c, const char *p, size_t len, uint64_t max)
+static uint64_t number_of(struct cursor *c, const char *p, size_t len,
+    uint64_t max)
 {
     uint64_t n = 0;
     size_t   i;
 
-    if (len == 0 || len > 11 || (len > 1 && p[0] == '0')) {
+    if (len == 0 || len > 15 || (len > 1 && p[0] == '0')) {
         c->bad = true;
         return 0;
     }
@@ -219,8 +212,7 @@ number_of(struct cursor *c, const char *p, size_t len, uint64_t max)
 }
 
 /* [a-z0-9]{1,max} */
-static void
-take_name(struct cursor *c, char *out, size_t max)
+static void take_name(struct cursor *c, char *out, size_t max)
 {
     struct ticket_found s = take(c, '.');
     size_t              i;
@@ -238,8 +230,8 @@ take_name(struct cursor *c, char *out, size_t max)
     out[c->bad ? 0 : s.len] = '\0';
 }
 
-static void
-take_port(struct cursor *c, struct ticket *t, const char *p, size_t len)
+static void take_port(struct cursor *c, struct ticket *t, const char *p,
+    size_t len)
 {
     uint16_t port = (uint16_t) number_of(c, p, len, 65535);
     unsigned i;
@@ -255,8 +247,7 @@ take_port(struct cursor *c, struct ticket *t, const char *p, size_t len)
     t->ports[t->nports++] = port;
 }
 
-static void
-take_allow(struct cursor *c, struct ticket *t)
+static void take_allow(struct cursor *c, struct ticket *t)
 {
     struct ticket_found s = take(c, '.');
     const char         *p = s.p, *end = s.p + s.len, *next;
@@ -288,8 +279,7 @@ take_allow(struct cursor *c, struct ticket *t)
         c->bad = true;
 }
 
-int
-ticket_parse(const char *p, size_t len, struct ticket *t,
+int ticket_parse(const char *p, size_t len, struct ticket *t,
     char key[TICKET_KEY_LEN + 1])
 {
     struct cursor       c = { p, p + len, false };
@@ -316,7 +306,7 @@ ticket_parse(const char *p, size_t len, struct ticket *t,
         take_name(&c, t->share, TICKET_SHARE_MAX);
     }
     s = take(&c, '.');
-    t->epoch = (uint32_t) number_of(&c, s.p, s.len, UINT32_MAX);
+    t->epoch = number_of(&c, s.p, s.len, EPOCH_MAX);
     if (c.bad || c.end - c.p != MAC_TEXT
         || strlen(key) != TICKET_KEY_LEN)
     {
@@ -325,9 +315,9 @@ ticket_parse(const char *p, size_t len, struct ticket *t,
     return 0;
 }
 
-enum ticket_verdict
-ticket_check(const char *p, size_t len, const struct ticket_keys *keys,
-    uint64_t tenant, int64_t now_s, struct ticket *t)
+enum ticket_verdict ticket_check(const char *p, size_t len,
+    const struct ticket_keys *keys, uint64_t tenant, int64_t now_s,
+    struct ticket *t)
 {
     const struct ticket_key *key = NULL;
     char                     id[TICKET_KEY_LEN + 1], want[MAC_TEXT];
@@ -347,8 +337,7 @@ ticket_check(const char *p, size_t len, const struct ticket_keys *keys,
     return t->expires_s <= now_s ? TICKET_EXPIRED : TICKET_OK;
 }
 
-int
-ticket_opens(const struct ticket *t, unsigned port)
+int ticket_opens(const struct ticket *t, unsigned port)
 {
     unsigned i;
 
@@ -363,8 +352,7 @@ ticket_opens(const struct ticket *t, unsigned port)
 
 /* ---- keys --------------------------------------------------------------- */
 
-static int
-hex_digit(char ch)
+static int hex_digit(char ch)
 {
     if (ch >= '0' && ch <= '9')
         return ch - '0';
@@ -372,8 +360,7 @@ hex_digit(char ch)
 }
 
 /* A key is called by the first digits of its digest. */
-static int
-key_parse(const char *p, size_t len, struct ticket_key *key)
+static int key_parse(const char *p, size_t len, struct ticket_key *key)
 {
     static const char hex[] = "0123456789abcdef";
     unsigned char     digest[EVP_MAX_MD_SIZE];
@@ -399,8 +386,7 @@ key_parse(const char *p, size_t len, struct ticket_key *key)
     return 0;
 }
 
-int
-ticket_keys_parse(const char *p, size_t len, struct ticket_keys *keys)
+int ticket_keys_parse(const char *p, size_t len, struct ticket_keys *keys)
 {
     static const char *const words[TICKET_KEYS] = {
         "previous ", "current ", "next "
@@ -430,15 +416,13 @@ ticket_keys_parse(const char *p, size_t len, struct ticket_keys *keys)
 
 /* ---- taking tickets out ------------------------------------------------- */
 
-static bool
-blank(char ch)
+static bool blank(char ch)
 {
     return ch == ' ' || ch == '\t';
 }
 
-size_t
-ticket_cut(const char *in, size_t len, char sep, const char *name, char *out,
-    struct ticket_found *found, size_t max, size_t *nfound)
+size_t ticket_cut(const char *in, size_t len, char sep, const char *name,
+    char *out, struct ticket_found *found, size_t max, size_t *nfound)
 {
     const char *p = in, *end = in + len, *next, *from, *to;
     size_t      n = strlen(name), used = 0;

@@ -10,7 +10,8 @@
  *            f files:read
  *   expires  seconds since 1970
  *   share    id of the share it comes from, or -
- *   epoch    the sandbox's share epoch when it was signed
+ *   epoch    the sandbox's share epoch when it was signed: the moment of its
+ *            creation or of the last revocation, in ms
  *   mac      HMAC-SHA256, base64url, of all before it and the owner's tag: an
  *            id that another tenant takes over later is another sandbox
  *
@@ -43,7 +44,7 @@ struct ticket {
     uint16_t ports[TICKET_PORTS_MAX];
     unsigned nports;
     int64_t  expires_s;
-    uint32_t epoch;
+    uint64_t epoch;
 };
 
 /* In the order of the file. The second signs; the first is the one before it;

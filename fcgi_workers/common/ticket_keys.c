@@ -21,8 +21,7 @@ static const char *const slot_words[TICKET_KEYS] = {
     "previous", "current", "next"
 };
 
-static int
-keys_path(char out[PATH_MAX], const char *data_dir, const char *more,
+static int keys_path(char out[PATH_MAX], const char *data_dir, const char *more,
     struct err *e)
 {
     if ((size_t) snprintf(out, PATH_MAX, "%s/" TICKET_KEYS_FILE "%s",
@@ -32,8 +31,8 @@ keys_path(char out[PATH_MAX], const char *data_dir, const char *more,
     return 0;
 }
 
-static int
-keys_read(struct ticket_keys *keys, int fd, const char *path, struct err *e)
+static int keys_read(struct ticket_keys *keys, int fd, const char *path,
+    struct err *e)
 {
     struct stat st;
     char        text[TICKET_KEYS_TEXT];
@@ -56,8 +55,8 @@ keys_read(struct ticket_keys *keys, int fd, const char *path, struct err *e)
     return rc;
 }
 
-static size_t
-keys_text(const struct ticket_keys *keys, char out[TICKET_KEYS_TEXT])
+static size_t keys_text(const struct ticket_keys *keys,
+    char out[TICKET_KEYS_TEXT])
 {
     size_t n = 0, i;
     int    slot;
@@ -75,8 +74,7 @@ keys_text(const struct ticket_keys *keys, char out[TICKET_KEYS_TEXT])
     return n;
 }
 
-static int
-keys_sync_dir(const char *data_dir)
+static int keys_sync_dir(const char *data_dir)
 {
     int fd = open(data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
 
@@ -88,9 +86,8 @@ keys_sync_dir(const char *data_dir)
 }
 
 /* `over`: takes the place of one that is there; else it stays. */
-static int
-keys_write(const struct ticket_keys *keys, const char *data_dir, int over,
-    struct err *e)
+static int keys_write(const struct ticket_keys *keys, const char *data_dir,
+    int over, struct err *e)
 {
     char   path[PATH_MAX], temp[PATH_MAX], text[TICKET_KEYS_TEXT];
     size_t n;
@@ -120,8 +117,7 @@ keys_write(const struct ticket_keys *keys, const char *data_dir, int over,
     return rc;
 }
 
-static int
-keys_new(struct ticket_key *key, struct err *e)
+static int keys_new(struct ticket_key *key, struct err *e)
 {
     key->there = 1;
     if (crypt_random(key->secret, sizeof(key->secret)) != 0)
@@ -129,8 +125,7 @@ keys_new(struct ticket_key *key, struct err *e)
     return 0;
 }
 
-static int
-keys_make(const char *data_dir, struct err *e)
+static int keys_make(const char *data_dir, struct err *e)
 {
     struct ticket_keys keys;
     int                rc;
@@ -145,8 +140,7 @@ keys_make(const char *data_dir, struct err *e)
     return rc;
 }
 
-int
-ticket_keys_load(struct ticket_keys *keys, const char *data_dir, int make,
+int ticket_keys_load(struct ticket_keys *keys, const char *data_dir, int make,
     struct err *e)
 {
     struct ticket_keys got;
@@ -171,8 +165,7 @@ ticket_keys_load(struct ticket_keys *keys, const char *data_dir, int make,
     return rc;
 }
 
-int
-ticket_keys_rotate(const char *data_dir, struct err *e)
+int ticket_keys_rotate(const char *data_dir, struct err *e)
 {
     struct ticket_keys keys;
     int                rc;

@@ -59,6 +59,8 @@ static void patch_apply(struct op *op)
     differs = policy_differs(&was.policy, &is.policy)
         || strcmp(host, sb->host_mode) != 0;
     free(host);
+    if (was.policy.is_private != is.policy.is_private)
+        links_access(sb);
     if (differs && sb->rung == RUNG_RUNNING) {
         start_renew(sb);
     } else if (differs && rung_at_rest(sb->rung)) {

@@ -64,7 +64,7 @@ void link_describe(const struct sandbox *sb, struct line *line, char type)
     p->tenant = sb->tenant->tag;
     p->host_mode = str(sb->host_mode);
     p->freeze_s = (uint32_t) reaper_next_s(sb);
-    p->share_epoch = (uint32_t) sb->share_epoch;
+    p->share_epoch = (uint64_t) sb->share_epoch;
     p->nports = sb->nports;
     memcpy(p->ports, sb->ports, sizeof(p->ports));
     p->wakes = sb->stopped_by == STOPPED_CALLER ? LINE_CALLER : LINE_ONDEMAND;
@@ -118,7 +118,7 @@ void links_op_done(struct op *op)
     }
 }
 
-void links_share_epoch(struct sandbox *sb)
+void links_access(struct sandbox *sb)
 {
     struct links *all = sb->k->links;
     struct line   line;
@@ -127,7 +127,8 @@ void links_share_epoch(struct sandbox *sb)
     memset(&line, 0, sizeof(line));
     line.type = 'S';
     line.id = str(sb->id);
-    line.share_epoch = (uint32_t) sb->share_epoch;
+    line.share_epoch = (uint64_t) sb->share_epoch;
+    line.policy.is_private = sb->is_private;
     for (i = 0; i < OP_LINKS_MAX; i++) {
         if (all->link[i] != NULL && all->link[i]->greeted)
             link_say(all->link[i], &line);

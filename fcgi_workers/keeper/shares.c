@@ -91,7 +91,7 @@ static int shares_sign(struct sandbox *sb, struct ticket *t,
     char out[TICKET_MAX + 1], struct err *e)
 {
     snprintf(t->id, sizeof(t->id), "%s", sb->id);
-    t->epoch = (uint32_t) sb->share_epoch;
+    t->epoch = (uint64_t) sb->share_epoch;
     if (ticket_sign(t, shares_key(sb->k), sb->tenant->tag, out) == 0)
         return err_set(e, "internal", "the ticket cannot be signed");
     return 0;
@@ -248,7 +248,7 @@ static void share_revoke_apply(struct op *op)
     if (sb != NULL && store_row_of(op->k, sb->id, &r, &e) == 1) {
         sb->share_epoch = r.share_epoch;
         row_fini(&r);
-        links_share_epoch(sb);
+        links_access(sb);
     }
     share_audit(op);
 }
@@ -256,14 +256,14 @@ static void share_revoke_apply(struct op *op)
 static int share_revoke(struct request *r, struct sandbox *sb, struct err *e)
 {
     const char *id = arg_str(r->args, "share");
-    int64_t     epoch = sb->share_epoch + 1, now_s = clock_wall_ms() / 1000;
+    int64_t     epoch = sb->share_epoch + 1, now = clock_wall_ms();
     int         rc;
 
     rc = store_share_delete(r->k, sb->id, id != NULL ? id : "", e);
     if (rc != 1)
         return rc == -1 ? -1 : err_set(e, "not_found", "the sandbox has no "
             "share %.40s", id != NULL ? id : "");
-    if (store_share_epoch(r->k, sb->id, epoch > now_s ? epoch : now_s, e)
+    if (store_share_epoch(r->k, sb->id, epoch > now ? epoch : now, e)
         == -1)
         return -1;
     ops_now(r, sb, share_revoke_apply, 204, NULL);
@@ -290,9 +290,9 @@ int share_request(struct request *r, struct err *e)
 
 /* An epoch is never lower than the moment of creation. A ticket of another
  * life of this id has one that is, or one that is yet to come. */
-static bool epoch_is_ours(const struct sandbox *sb, uint32_t epoch)
+static bool epoch_is_ours(const struct sandbox *sb, uint64_t epoch)
 {
-    return (int64_t) epoch >= sb->created_ms / 1000
+    return (int64_t) epoch >= sb->created_ms
         && (int64_t) epoch <= sb->share_epoch;
 }
 

@@ -58,7 +58,7 @@ static const char *const store_sql[ST_COUNT] = {
         " VALUES(?1,?2,?3,?4,?5,"
         "?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,"
         "?23,?24,?25,?26,?27,?28,?29,?30,?31,?32,?33,?34,?35,?35,?35,?36,"
-        "?35/1000)",
+        "?35)",
     [ST_REATTACH] = "UPDATE sandboxes SET rung=?2, generation=?3, key=?4,"
         "project_id=?5, project_user=?6, ext_user=?7, ext_project=?8,"
         "ext_workspace=?9, image=?10, template_name=?11, git_remote_url=?12,"
@@ -69,7 +69,7 @@ static const char *const store_sql[ST_COUNT] = {
         "updated_ms=?30, active_ms=?30, expires_ms=?31, started_ms=NULL,"
         "stopped_ms=NULL, keepalive_ms=NULL, error_message=NULL,"
         "stopped_by=0, ws_epoch=ws_epoch+1, version=version+1,"
-        "share_epoch=max(share_epoch+1,?30/1000) WHERE id=?1",
+        "share_epoch=max(share_epoch+1,?30) WHERE id=?1",
     [ST_UPDATE] = "UPDATE sandboxes SET labels=?2, visibility=?3,"
         " idle_policy=?4, wake_on=?5, ports_policy=?6, host_header=?7,"
         " ports=?8, memory_mb=?9, cpus_milli=?10, pids=?11, disk_mb=?12,"

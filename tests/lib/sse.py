@@ -47,7 +47,7 @@ class Sse:
                "Accept: text/event-stream\r\n"
         if last is not None:
             head += f"Last-Event-ID: {last}\r\n"
-        token = token or stack.token
+        token = stack.token if token is None else token
         if token:
             head += f"Authorization: Bearer {token}\r\n"
         self.s.sendall(head.encode() + b"\r\n")

@@ -178,6 +178,20 @@ class Life(Frame):
         self.s.sh(box, "kill -9 $(cat /tmp/pid)")
         self.assertEqual([], live.until("sandbox.ports")[-1].data["ports"])
 
+    def test_freeze_and_thaw(self):
+        box = self.s.create_app(3000)
+        live = self.events(box)
+        live.until("sandbox.ports")
+        self.s.expect(200, "POST", f"/v1/sandboxes/{box}/freeze")
+        self.assertEqual(["frozen"], types(live.until("sandbox.frozen")))
+        self.assertIsNone(live.next(0.2))       # open, and nobody woke
+        self.status(200, self.s.preview(box))
+        got = live.until("sandbox.running")
+        self.assertEqual(["waking", "running"], types(got))
+        self.assertEqual(("frozen", "visit"), (got[0].data["from"],
+                                               got[0].data["cause"]))
+        self.assertIsNone(live.next(0.5))       # its ports are as before
+
     def test_reading_wakes_nobody(self):
         box = self.s.create()
         self.s.stop_box(box)
@@ -263,6 +277,26 @@ class Tenants(Frame):
             "sandbox.running")
         self.in_order(got)
         self.assertEqual(["creating", "running"], types(got))
+
+    def test_tickets(self):
+        """What a browser does: a ticket instead of a token."""
+        self.s.expect(201, "POST", "/v1/sandboxes", {"id": "shown1"},
+                      token="alice-secret-1")
+        self.s.expect(201, "POST", "/v1/sandboxes", {"id": "hidden1"},
+                      token="alice-secret-1")
+        ticket = self.s.expect(
+            201, "POST", "/v1/sandboxes/shown1/tickets",
+            {"allow": ["events"]}, token="alice-secret-1").json["ticket"]
+        with Sse(self.s, f"/v1/sandboxes/shown1/events?ticket={ticket}"
+                 "&after=0", token="") as sse:
+            self.assertEqual(200, sse.status)
+            self.assertEqual("sandbox.running", sse.next().type)
+        for path in ("/v1/sandboxes/hidden1/events", "/v1/events",
+                     "/v1/sandboxes/nobody1/events"):
+            with Sse(self.s, f"{path}?ticket={ticket}", token="") as sse:
+                self.assertIn(sse.status, (401, 403, 404), path)
+        with open(f"{self.s.dir}/log/access.log") as f:
+            self.assertNotIn(ticket, f.read())
 
     def test_a_tenant_cannot_take_all(self):
         mine = [self.events(token="alice-secret-1") for _ in range(5)]

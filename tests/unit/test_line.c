@@ -57,6 +57,16 @@ test_forms(void)
     round_trip("W abc 3000 look 0", 1);
     round_trip("W abc 0 wake 12", 1);
     round_trip("W 01hzzzzzzzzzzzzzzzzzzzzzzz 65535 refused 12", 1);
+    round_trip("T 17 abc 01jabcdefghjkmnpqrstvwxyz0 use 1700000000123", 1);
+    round_trip("T 17 abc - check 1700000000123", 1);
+    round_trip("T 17 ok", 0);
+    round_trip("T 17 used", 0);
+    round_trip("S abc 1700000000123 private", 0);
+    round_trip("S abc 0 public", 0);
+    refused("T 17 abc - check 1000000000000000", 1);
+    refused("T 17 abc a$b use 1", 1);
+    refused("T 17 maybe", 0);
+    refused("S abc 1 secret", 0);
     round_trip("O 17", 1);
     round_trip("K 5 ok 0 0", 1);
     round_trip("K 5 stale 0 0", 1);

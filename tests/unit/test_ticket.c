@@ -17,7 +17,7 @@ static struct ticket_keys keys;
 static struct ticket sample(void)
 {
     struct ticket t = { .kind = 't', .id = "hello", .expires_s = NOW + 60,
-        .share = "01jabcdefghjkmnpqrstvwxyz0", .epoch = 1700000000 };
+        .share = "01jabcdefghjkmnpqrstvwxyz0", .epoch = 1700000000000 };
 
     t.ports[t.nports++] = 3000;
     t.ports[t.nports++] = 5173;
@@ -125,7 +125,7 @@ static void test_refused(void)
             "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
         "h1t.12345678.hello.p0.1.-.1."
             "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
-        "h1t.12345678.hello.p.1.-.4294967296."
+        "h1t.12345678.hello.p.1.-.1000000000000000."
             "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
     };
     struct ticket t;
