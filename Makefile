@@ -75,6 +75,8 @@ module: $(BUILD)/ngx_http_holdfast_module.so
 $(BUILD)/ngx_http_holdfast_module.so: $(wildcard ngx_module/*) \
     fcgi_workers/common/line.c fcgi_workers/common/line.h \
     fcgi_workers/common/ticket.c fcgi_workers/common/ticket.h \
+    fcgi_workers/common/frames.c fcgi_workers/common/frames.h \
+    fcgi_workers/common/resp.c fcgi_workers/common/resp.h \
     fcgi_workers/common/err.c fcgi_workers/common/err.h \
     fcgi_workers/common/door.h
 	+ngx_module/build $(abspath $(BUILD))

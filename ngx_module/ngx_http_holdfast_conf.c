@@ -324,6 +324,35 @@ ngx_http_holdfast_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
+char *
+ngx_http_holdfast_stream_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_holdfast_main_conf_t *hmcf = conf;
+
+    ngx_int_t   one, all;
+    ngx_str_t  *value;
+
+    if (hmcf->stream_limit != NGX_CONF_UNSET_UINT) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    one = ngx_atoi(value[1].data, value[1].len);
+    all = ngx_atoi(value[2].data, value[2].len);
+
+    if (one <= 0 || all <= 0) {
+        return "must be two numbers: clients of event streams per tenant and "
+               "worker, and per worker";
+    }
+
+    hmcf->stream_limit = one;
+    hmcf->stream_total = all;
+
+    return NGX_CONF_OK;
+}
+
+
 /* What a location's directive needs is known when all is read. */
 
 static void

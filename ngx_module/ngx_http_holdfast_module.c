@@ -177,6 +177,41 @@ static ngx_command_t  ngx_http_holdfast_commands[] = {
       0,
       NULL },
 
+    { ngx_string("holdfast_streams"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_holdfast_main_conf_t, streams),
+      NULL },
+
+    { ngx_string("holdfast_stream_limit"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE2,
+      ngx_http_holdfast_stream_limit,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("holdfast_stream_max"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_holdfast_main_conf_t, stream_max),
+      &ngx_http_holdfast_msec },
+
+    { ngx_string("holdfast_stream_ping"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_holdfast_main_conf_t, stream_ping),
+      &ngx_http_holdfast_msec },
+
+    { ngx_string("holdfast_stream"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_holdfast_stream_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("holdfast_gate"),
       NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_http_holdfast_mode_slot,
@@ -237,7 +272,7 @@ ngx_module_t  ngx_http_holdfast_module = {
     ngx_http_holdfast_commands,            /* module directives */
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
-    NULL,                                  /* init module */
+    ngx_http_holdfast_stream_module,       /* init module */
     ngx_http_holdfast_init_process,        /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
@@ -315,6 +350,7 @@ ngx_http_holdfast_create_main_conf(ngx_conf_t *cf)
      *     hmcf->tokens = NULL;
      *     hmcf->origins = NULL;
      *     hmcf->hosts = NULL;
+     *     hmcf->streams = { 0, NULL };
      *     hmcf->tokens_set = 0;
      */
 
@@ -327,6 +363,11 @@ ngx_http_holdfast_create_main_conf(ngx_conf_t *cf)
     hmcf->secure_cookie = NGX_CONF_UNSET;
     hmcf->hold_limit = NGX_CONF_UNSET_UINT;
     hmcf->hold_total = NGX_CONF_UNSET_UINT;
+    hmcf->streams_fd = NGX_INVALID_FILE;
+    hmcf->stream_limit = NGX_CONF_UNSET_UINT;
+    hmcf->stream_total = NGX_CONF_UNSET_UINT;
+    hmcf->stream_max = NGX_CONF_UNSET_MSEC;
+    hmcf->stream_ping = NGX_CONF_UNSET_MSEC;
 
     return hmcf;
 }
@@ -348,6 +389,10 @@ ngx_http_holdfast_init_main_conf(ngx_conf_t *cf, void *conf)
     ngx_conf_init_value(hmcf->secure_cookie, 0);
     ngx_conf_init_uint_value(hmcf->hold_limit, 1000);
     ngx_conf_init_uint_value(hmcf->hold_total, 10000);
+    ngx_conf_init_uint_value(hmcf->stream_limit, 1000);
+    ngx_conf_init_uint_value(hmcf->stream_total, 4000);
+    ngx_conf_init_msec_value(hmcf->stream_max, 3600000);
+    ngx_conf_init_msec_value(hmcf->stream_ping, 15000);
 
     if (hmcf->zone == NULL) {
 
@@ -478,7 +523,10 @@ ngx_http_holdfast_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
-    if (ngx_http_holdfast_activity_init(cycle) != NGX_OK) {
+    if (ngx_http_holdfast_activity_init(cycle) != NGX_OK
+        || ngx_http_holdfast_stream_init(cycle) != NGX_OK
+        || ngx_http_holdfast_news_init(cycle) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -496,5 +544,7 @@ ngx_http_holdfast_exit_process(ngx_cycle_t *cycle)
     ngx_http_holdfast_link_exit(cycle);
     ngx_http_holdfast_door_exit(cycle);
     ngx_http_holdfast_activity_exit(cycle);
+    ngx_http_holdfast_news_exit(cycle);
+    ngx_http_holdfast_stream_exit(cycle);
     ngx_http_holdfast_table_detach();
 }

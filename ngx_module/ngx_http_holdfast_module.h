@@ -24,7 +24,10 @@
  *   _cookie    keeps an app's cookies to its host
  *   _quiet     long-lived connections that carry nothing but heartbeats
  *   _activity  when to look at a sandbox again, for Redis
- *   _frames    where a WebSocket's frames end (pure)
+ *   _stream    clients of event streams
+ *   _tail      the files that streams are kept in
+ *   _news      what Redis says has grown
+ *   _websocket where a WebSocket's frames end (pure)
  *   _status    variables
  *   _metrics   the figures
  */
@@ -42,7 +45,7 @@
 #include "err.h"
 #include "line.h"
 #include "ticket.h"
-#include "ngx_http_holdfast_frames.h"
+#include "ngx_http_holdfast_websocket.h"
 #include "ngx_http_holdfast_host.h"
 #include "ngx_http_holdfast_table.h"
 
@@ -76,6 +79,7 @@ typedef struct ngx_http_holdfast_node_s   ngx_http_holdfast_node_t;
 typedef struct ngx_http_holdfast_spare_s  ngx_http_holdfast_spare_t;
 typedef struct ngx_http_holdfast_quiet_s  ngx_http_holdfast_quiet_t;
 typedef struct ngx_http_holdfast_token_s  ngx_http_holdfast_token_t;
+typedef struct ngx_http_holdfast_tail_s   ngx_http_holdfast_tail_t;
 
 
 /* what a caller of a preview may cause (ngx_http_holdfast_caller.c) */
@@ -131,6 +135,12 @@ typedef struct {
     ngx_uint_t                   hold_limit;    /* per sandbox */
     ngx_uint_t                   hold_total;    /* per worker */
     ngx_int_t                    spares;        /* per worker */
+    ngx_str_t                    streams;       /* folder; or none */
+    ngx_fd_t                     streams_fd;
+    ngx_uint_t                   stream_limit;  /* per tenant and worker */
+    ngx_uint_t                   stream_total;  /* per worker */
+    ngx_msec_t                   stream_max;
+    ngx_msec_t                   stream_ping;
     ngx_flag_t                   tokens_set;
     ngx_flag_t                   keys_set;
     ngx_flag_t                   secure_cookie; /* also without TLS here */
@@ -257,6 +267,31 @@ struct ngx_http_holdfast_ctx_s {
 };
 
 
+/* longest <folder>/<stream> */
+#define NGX_HTTP_HOLDFAST_STREAM_NAME  96
+
+/* one event stream in this worker (ngx_http_holdfast_tail.c) */
+
+struct ngx_http_holdfast_tail_s {
+    ngx_str_node_t               node;
+    ngx_queue_t                  queue;         /* of all */
+    ngx_queue_t                  readers;
+    ngx_uint_t                   refs;
+    ngx_file_t                   log;
+    ngx_fd_t                     idx;
+    off_t                        size;          /* of idx, when looked at */
+    struct timespec              mtime;
+    uint64_t                     first;         /* event that is kept */
+    uint64_t                     count;         /* id of the next one */
+    off_t                        base;          /* where the first begins */
+    off_t                        end;
+    unsigned                     listed:1;
+    unsigned                     ended:1;       /* so far */
+    unsigned                     gone:1;        /* its files were removed */
+    u_char                       name[1];
+};
+
+
 extern ngx_module_t  ngx_http_holdfast_module;
 
 
@@ -270,6 +305,8 @@ char *ngx_http_holdfast_domain(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_holdfast_list(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_holdfast_limit(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_holdfast_stream_limit(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_holdfast_mode_slot(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
@@ -420,6 +457,31 @@ void ngx_http_holdfast_quiet_closed(const u_char *id, size_t len);
 ngx_int_t ngx_http_holdfast_activity_init(ngx_cycle_t *cycle);
 void ngx_http_holdfast_activity_exit(ngx_cycle_t *cycle);
 void ngx_http_holdfast_activity_mark(ngx_http_holdfast_entry_t *e);
+
+/* _stream */
+char *ngx_http_holdfast_stream_slot(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+ngx_int_t ngx_http_holdfast_stream_module(ngx_cycle_t *cycle);
+ngx_int_t ngx_http_holdfast_stream_init(ngx_cycle_t *cycle);
+void ngx_http_holdfast_stream_exit(ngx_cycle_t *cycle);
+void ngx_http_holdfast_stream_news(ngx_str_t *name);
+
+/* _tail */
+void ngx_http_holdfast_tail_init(ngx_fd_t dir, ngx_log_t *log);
+ngx_http_holdfast_tail_t *ngx_http_holdfast_tail_next(
+    ngx_http_holdfast_tail_t *tail);
+ngx_http_holdfast_tail_t *ngx_http_holdfast_tail_named(ngx_str_t *name);
+ngx_http_holdfast_tail_t *ngx_http_holdfast_tail_get(ngx_str_t *name);
+void ngx_http_holdfast_tail_put(ngx_http_holdfast_tail_t *tail);
+ngx_int_t ngx_http_holdfast_tail_look(ngx_http_holdfast_tail_t *tail);
+ngx_int_t ngx_http_holdfast_tail_start(ngx_http_holdfast_tail_t *tail,
+    uint64_t n, off_t *offset);
+ngx_int_t ngx_http_holdfast_tail_range(ngx_http_holdfast_tail_t *tail,
+    uint64_t *next, off_t start, off_t most, off_t *end);
+
+/* _news */
+ngx_int_t ngx_http_holdfast_news_init(ngx_cycle_t *cycle);
+void ngx_http_holdfast_news_exit(ngx_cycle_t *cycle);
 
 /* _status */
 ngx_int_t ngx_http_holdfast_add_variables(ngx_conf_t *cf);

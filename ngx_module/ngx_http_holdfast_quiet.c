@@ -54,7 +54,7 @@ struct ngx_http_holdfast_quiet_s {
     ngx_event_t                timer;
     ngx_msec_t                 active;      /* when it last was */
     ngx_msec_t                 after;
-    ngx_http_holdfast_frames_t frames;      /* of the app */
+    ngx_http_holdfast_websocket_t frames;      /* of the app */
     ngx_event_t                bye;
     ngx_msec_t                 bye_until;
     unsigned                   websocket:1;
@@ -180,7 +180,7 @@ ngx_http_holdfast_quiet_begin(ngx_http_request_t *r,
 
         /* what came along with the header */
 
-        ngx_http_holdfast_frames_read(&quiet->frames, r->upstream->buffer.pos,
+        ngx_http_holdfast_websocket_read(&quiet->frames, r->upstream->buffer.pos,
                       r->upstream->buffer.last - r->upstream->buffer.pos);
     }
 
@@ -295,7 +295,7 @@ ngx_http_holdfast_quiet_recv_peer(ngx_connection_t *c, u_char *buf,
     n = quiet->down.original(c, buf, size);
 
     if (n > 0 && quiet->websocket) {
-        ngx_http_holdfast_frames_read(&quiet->frames, buf, n);
+        ngx_http_holdfast_websocket_read(&quiet->frames, buf, n);
     }
 
     /* what sleeps does not send: these bytes were sent before */
@@ -615,7 +615,7 @@ ngx_http_holdfast_quiet_bye(ngx_event_t *ev)
     u = r->upstream;
 
     whole = u->buffer.pos == u->buffer.last
-            && ngx_http_holdfast_frames_between(&quiet->frames);
+            && ngx_http_holdfast_websocket_between(&quiet->frames);
 
     if (!whole && !quiet->frames.ended
         && (ngx_msec_int_t) (quiet->bye_until - ngx_current_msec) > 0)

@@ -360,6 +360,7 @@ int request_init(struct request *r, char *const *params, size_t out_max,
     r->own_listener = r->tenant == NULL;
     r->if_match = request_param(params, "HTTP_IF_MATCH");
     r->idem_key = request_param(params, "HTTP_IDEMPOTENCY_KEY");
+    r->last_event_id = request_param(params, "HTTP_LAST_EVENT_ID");
     r->respond_async = request_prefers(request_param(params, "HTTP_PREFER"),
         "respond-async");
     request_set_scope(r, request_param(params, "HOLDFAST_SCOPE"));

@@ -45,7 +45,7 @@ struct request {
     /* as it came in; borrowed from the parameters */
     const char  *method, *query_text, *content_type, *content_encoding;
     const char  *remote, *tenant, *actor, *ids, *prefer, *if_match;
-    const char  *idem_key;
+    const char  *idem_key, *last_event_id;
     enum scope   scope;
     bool         v1;            /* shape of errors: path begins with /v1 */
     bool         head;          /* HEAD: as GET, without the body */

@@ -11,7 +11,6 @@
 #define FILES   "the host serves files in a later version; use exec"
 #define PROCS   "background processes come in a later version; use exec"
 #define TASKS   "agent tasks come in a later version; use exec"
-#define EVENTS  "event streams come in a later version"
 #define RUNGS   "a later version lets callers choose the rung; use stop"
 #define SNAPS   "snapshots come in a later version"
 #define HOOKS   "webhooks come in a later version"
@@ -74,8 +73,8 @@ const struct route routes[] = {
         "the states of services come in a later version" },
     { "GET", S "/setup", api_later, NEED_READ, 0,
         "the log of setup comes in a later version" },
-    { "GET", S "/events", api_later, NEED_READ, 0, EVENTS },
-    { "GET", "/v1/events", api_later, NEED_READ, 0, EVENTS },
+    { "GET", S "/events", api_events, NEED_READ, 0, NULL },
+    { "GET", "/v1/events", api_events, NEED_READ, 0, NULL },
     { "POST", S "/processes", api_later, NEED_WRITE, 0, PROCS },
     { "GET", S "/processes", api_later, NEED_READ, 0, PROCS },
     { "GET", S "/processes/{proc}", api_later, NEED_READ, 0, PROCS },

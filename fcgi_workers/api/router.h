@@ -106,6 +106,9 @@ int  api_list(struct api *a, struct request *r,
 int  api_audit(struct api *a, struct request *r,
     const struct route *route, struct err *e);
 
+int  api_events(struct api *a, struct request *r,
+    const struct route *route, struct err *e);
+
 int  api_operation(struct api *a, struct request *r,
     const struct route *route, struct err *e);
 /* The second request of an operation that the gate held. */

@@ -95,4 +95,7 @@ const char *const schema_steps[SCHEMA_VERSION] = {
     "  PRIMARY KEY(tenant, day, sandbox)) STRICT, WITHOUT ROWID;"
     "CREATE INDEX usage_sandbox ON usage(sandbox, tenant, day);"
     "CREATE INDEX usage_day ON usage(day);",
+
+    /* Does the event end its sandbox's stream, or remove it (outbox.h)? */
+    "ALTER TABLE outbox ADD COLUMN ends INTEGER NOT NULL DEFAULT 0;",
 };

@@ -227,6 +227,18 @@ SET_NUM(exec_timeout_s, 3600, 1, 86400,
     "Longest exec.")
 SET_NUM(exec_output_kb, 1024, 1, 16384,
     "Output of an exec kept per stream, unless it asks for another size.")
+SET_NUM(stream_log_kb, 8192, 4, 1048576,
+    "An event stream keeps about so much; older events are trimmed. Half as "
+    "much again may be on the disk.")
+SET_NUM(stream_clients_max, 4000, 1, 1000000,
+    "Clients of event streams per nginx worker.")
+SET_NUM(stream_tenant_max, 1000, 1, 1000000,
+    "Clients of event streams per nginx worker and tenant.")
+SET_NUM(stream_max_s, 3600, 10, 86400,
+    "An event stream is ended after so long; clients come back by themselves "
+    "and are checked again.")
+SET_NUM(stream_ping_s, 15, 1, 3600,
+    "A silent event stream carries a comment line so often.")
 SET_SIZE(table_size, "16M", 1, 4096,
     "Shared memory of the gate's route table.")
 

@@ -36,6 +36,7 @@ struct shares;
 struct reaper;
 struct reclaims;
 struct pressure;
+struct outbox;
 struct sandbox;
 
 struct keeper {
@@ -53,6 +54,7 @@ struct keeper {
     struct reaper         *reaper;
     struct reclaims       *reclaims;
     struct pressure       *pressure;
+    struct outbox         *outbox;
     struct engine         *engine;
     struct engine_caps     caps;
     struct crypt_key       key;

@@ -26,6 +26,7 @@
 #include "machine.h"
 #include "news.h"
 #include "ops.h"
+#include "outbox.h"
 #include "peers.h"
 #include "pressure.h"
 #include "reaper.h"
@@ -96,6 +97,7 @@ static void keeper_turn_end(void *arg)
     shares_flush(k);
     links_flush(k);
     ops_flush(k);
+    outbox_flush(k);
 }
 
 static void keeper_tidy_due(struct timer *t)
@@ -164,7 +166,8 @@ static int keeper_open(struct keeper *k, struct err *e)
         || pressure_open(k, e) == -1
         || news_open(k, e) == -1 || peers_open(k, e) == -1
         || links_open(k, FD_LINKS, e) == -1
-        || ops_open(k, FD_OPS, e) == -1)
+        || ops_open(k, FD_OPS, e) == -1
+        || outbox_open(k, OUTBOX_FD, e) == -1)
         return -1;
     k->engine = engine_docker_new(k->loop, k->s, reconcile_news, k, e);
     if (k->engine == NULL || ops_resume(k, e) == -1
@@ -205,6 +208,7 @@ static void keeper_close(struct keeper *k)
     reclaim_close(k);
     pressure_close(k);
     engine_free(k->engine);
+    outbox_close(k);
     ops_close(k);
     if (k->links != NULL)
         inquiry_close(k);

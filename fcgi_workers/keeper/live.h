@@ -44,6 +44,11 @@ struct live {
     struct timer        drain;          /* of a stop: look again */
     int64_t             drain_until_ms;
     struct timer        ports;          /* gates wait for one to open */
+    struct timer        tell;           /* ports, when it was too early */
+    int64_t             told_mono_ms;
+    uint16_t            told_ports[GUEST_PORTS_MAX];
+    uint16_t            told_nports;
+    bool                told_known;
     int64_t             retry_ms;
     struct engine_image image;          /* its texts are ours */
     char               *passwd, *group; /* of the image */

@@ -19,6 +19,7 @@
 #include "figures.h"
 #include "links.h"
 #include "news.h"
+#include "notes.h"
 #include "op.h"
 #include "ops.h"
 #include "reaper.h"
@@ -31,30 +32,6 @@
 #define LOOK_AGAIN_MS  5000     /* is the maintenance over? */
 
 /* ---- events -------------------------------------------------------------- */
-
-/* What outsiders hear about: rungs in which something has come to rest. */
-static void machine_note(struct sandbox *sb, enum rung from)
-{
-    char data[160];
-
-    if (!rung_at_rest(sb->rung) && sb->rung != RUNG_CREATING)
-        return;
-    if (from == sb->rung && sb->rung != RUNG_CREATING)
-        return;
-    snprintf(data, sizeof(data), "{\"state\":\"%s\",\"was\":\"%s\","
-        "\"generation\":%" PRIu64 "}", rung_name(sb->rung), rung_name(from),
-        sb->generation);
-    switch (sb->rung) {
-    case RUNG_CREATING: store_note(sb, "sandbox.creating", data); break;
-    case RUNG_RUNNING:  store_note(sb, "sandbox.running", data); break;
-    case RUNG_FROZEN:   store_note(sb, "sandbox.frozen", data); break;
-    case RUNG_STOPPED:  store_note(sb, "sandbox.stopped", data); break;
-    case RUNG_ARCHIVED: store_note(sb, "sandbox.archived", data); break;
-    case RUNG_ERROR:    store_note(sb, "sandbox.error", data); break;
-    case RUNG_DELETED:  store_note(sb, "sandbox.deleted", data); break;
-    default: break;
-    }
-}
 
 static void machine_times(struct sandbox *sb, enum rung from)
 {
@@ -122,7 +99,7 @@ void machine_event(struct sandbox *sb, enum event ev)
     machine_times(sb, from);
     figures_moved(sb, from);
     machine_route(sb, c->route);
-    machine_note(sb, from);
+    note_moved(sb, from);
     machine_defer(sb, c->act);
 }
 
@@ -399,7 +376,7 @@ static void machine_later(struct sandbox *sb)
 static void machine_erase(struct sandbox *sb)
 {
     sb->erased = true;
-    store_note(sb, "sandbox.purged", "{\"state\":\"purged\"}");
+    note_purged(sb);
     store_dirty(sb);
 }
 

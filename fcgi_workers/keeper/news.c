@@ -184,17 +184,6 @@ static bool news_may(struct news *n)
 
 /* ---- what is told -------------------------------------------------------- */
 
-void news_tell(struct keeper *k, int64_t number, const char *sandbox)
-{
-    char text[ID_MAX + 40];
-
-    if (!news_may(k->news))
-        return;
-    snprintf(text, sizeof(text), "%s lifecycle %" PRId64, sandbox, number);
-    redisAsyncCommand(k->news->ac, news_answered, NULL, "PUBLISH hf:news %s",
-        text);
-}
-
 static void news_sleep_at(struct sandbox *sb, const char *how, int64_t at_ms)
 {
     struct news *n = sb->k->news;

@@ -1,7 +1,6 @@
 /*
  * news: what Redis is told. It may be away; nothing else changes then.
  *
- * PUBLISH hf:news for each event of a sandbox's life, once it is committed;
  * hf:sleep holds when to look at each awake sandbox again (redis/KEYS.md).
  */
 #ifndef HF_KEEPER_NEWS_H
@@ -14,7 +13,6 @@ int  news_open(struct keeper *k, struct err *e);
 void news_close(struct keeper *k);
 bool news_up(const struct keeper *k);
 
-void news_tell(struct keeper *k, int64_t number, const char *sandbox);
 /* When to look at it: at its next rung, at this moment (ms since the epoch),
  * not at all. */
 void news_awake(struct sandbox *sb);

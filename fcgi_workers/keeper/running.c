@@ -16,6 +16,7 @@
 #include "live.h"
 #include "machine.h"
 #include "news.h"
+#include "notes.h"
 #include "peers.h"
 #include "store.h"
 #include "workspace.h"
@@ -24,6 +25,7 @@ void start_published(struct sandbox *sb)
 {
     sb->booted_mono_ms = loop_now_ms(sb->k->loop);
     news_awake(sb);
+    note_ports(sb);
 }
 
 /* ---- a newer generation -------------------------------------------------- */
@@ -222,6 +224,8 @@ void start_status(struct sandbox *sb, const struct guest_status *st)
     live->status = *st;
     live->has_status = true;
     live->status_mono_ms = loop_now_ms(sb->k->loop);
-    if (ports && sb->rung == RUNG_RUNNING)
+    if (ports && sb->rung == RUNG_RUNNING) {
         links_ports(sb);
+        note_ports(sb);
+    }
 }

@@ -109,6 +109,7 @@ void live_drop(struct sandbox *sb)
     loop_timer_clear(sb->k->loop, &live->drain);
     reclaim_end(sb);
     account_forget(sb);
+    loop_timer_clear(sb->k->loop, &live->tell);
     links_park_forget(sb);
     if (live->netns >= 0)
         close(live->netns);

@@ -21,8 +21,8 @@
 #include "../common/clock.h"
 #include "../common/db.h"
 #include "../common/log.h"
-#include "news.h"
 #include "op.h"
+#include "outbox.h"
 
 #define RESERVE_BYTES (8 * 1024 * 1024)
 
@@ -37,8 +37,9 @@ static const char *const store_sql[ST_COUNT] = {
         " last_status=?9, updated_ms=?10, active_ms=?11, started_ms=?12,"
         " stopped_ms=?13, ws_epoch=?14, version=version+1 WHERE id=?1",
     [ST_ERASE] = "DELETE FROM sandboxes WHERE id=?1",
-    [ST_NOTE] = "INSERT INTO outbox(at_ms,tenant,sandbox,type,data)"
-        " VALUES(?1,?2,?3,?4,?5)",
+    [ST_NOTE] = "INSERT INTO outbox(at_ms,tenant,sandbox,type,data,ends)"
+        " VALUES(?1,?2,?3,?4,?5,?6)",
+    [ST_COPIED] = "DELETE FROM outbox WHERE number<=?1",
     [ST_AUDIT] = "INSERT INTO audit(at_ms,tenant,actor,action,sandbox,"
         "remote,request_id,result) VALUES(?1,?2,?3,?4,?5,?6,?7,?8)",
     [ST_OP_END] = "UPDATE ops SET state=2, http_status=?2, answer=?3,"
@@ -424,12 +425,14 @@ static void note_free(struct note *n)
     free(n);
 }
 
-void store_note(struct sandbox *sb, const char *type, const char *data)
+void store_note(struct sandbox *sb, const char *type, const char *data,
+    int ends)
 {
     struct note *n = note_new(sb->k->store, sb->tenant->name, sb->id);
 
     n->type = strdup(type);
     n->data = strdup(data);
+    n->ends = ends;
 }
 
 void store_audit(struct keeper *k, const char *tenant, const char *actor,
@@ -490,6 +493,7 @@ static int store_write_note(struct store *st, struct note *n, struct err *e)
     st_text(s, 3, n->sandbox);
     st_text(s, 4, n->type);
     st_text(s, 5, n->data);
+    sqlite3_bind_int(s, 6, n->ends);
     if (st_run(st, s, "storing an event", e) == -1)
         return -1;
     n->number = sqlite3_last_insert_rowid(st->db);
@@ -511,6 +515,22 @@ static int store_end_op(struct store *st, struct op *op, struct err *e)
     return st_run(st, s, "storing the end of an operation", e);
 }
 
+/* Events that are in their streams leave with whatever else is stored; for
+ * them alone nothing is committed until store_prune. */
+static int store_write_copied(struct store *st, struct err *e)
+{
+    if (st->copied == st->removed)
+        return 0;
+    sqlite3_bind_int64(st->stmt[ST_COPIED], 1, st->copied);
+    return st_run(st, st->stmt[ST_COPIED], "removing copied events", e);
+}
+
+void store_copied(struct keeper *k, int64_t number)
+{
+    if (number > k->store->copied)
+        k->store->copied = number;
+}
+
 static int store_write_marks(struct keeper *k, struct err *e)
 {
     struct store   *st = k->store;
@@ -530,6 +550,8 @@ static int store_write_marks(struct keeper *k, struct err *e)
         if (store_write_note(st, n, e) == -1)
             return -1;
     }
+    if (store_write_copied(st, e) == -1)
+        return -1;
     if (k->generation != st->generation && store_meta_set(st, "generation",
             (int64_t) k->generation, e) == -1)
         return -1;
@@ -558,7 +580,7 @@ static void store_clear_marks(struct keeper *k)
     while ((n = st->notes) != NULL) {
         st->notes = n->next;
         if (!n->is_audit)
-            news_tell(k, n->number, n->sandbox);
+            outbox_tell(k, n->number);
         note_free(n);
     }
     st->notes_end = &st->notes;
@@ -568,6 +590,7 @@ static void store_clear_marks(struct keeper *k)
         st->ending = NULL;
         st->ending_end = &st->ending;
     }
+    st->removed = st->copied;
     st->generation = k->generation;
     st->epoch = k->epoch;
 }

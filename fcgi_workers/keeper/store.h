@@ -31,8 +31,12 @@ void store_ending(struct keeper *k, struct op *op);
 struct op *store_next_ended(struct keeper *k);
 /* Sandboxes whose rows are gone since the last commit, to be freed. */
 struct sandbox *store_next_gone(struct keeper *k);
-/* An event of a sandbox's life, for outbox and news. Data is JSON text. */
-void store_note(struct sandbox *sb, const char *type, const char *data);
+/* An event of a sandbox's life, for the outbox. Data is the text of a JSON
+ * object, `ends` one of OUTBOX_* (common/outbox.h). */
+void store_note(struct sandbox *sb, const char *type, const char *data,
+    int ends);
+/* Events up to `number` are in their streams. */
+void store_copied(struct keeper *k, int64_t number);
 /* Who did what. `result` is "ok" or an error code. */
 void store_audit(struct keeper *k, const char *tenant, const char *actor,
     const char *action, const char *sandbox, const char *remote,

@@ -23,6 +23,7 @@
 #include "../door/door_role.h"
 #include "../keeper/keeper.h"
 #include "../net/net_role.h"
+#include "../tasks/tasks.h"
 #include "nginx_conf.h"
 #include "parent.h"
 #include "parts.h"
@@ -56,7 +57,7 @@ static const char main_help[] =
     "  net-clean             remove interfaces and firewall rules\n"
     "  version\n"
     "\n"
-    "  keeper, api, door, net are the parts; `run` starts them.\n"
+    "  keeper, api, tasks, door, net are the parts; `run` starts them.\n"
     "\n"
     "FILE is " MAIN_FILE " unless given; without one there the\n"
     "defaults are in force.\n";
@@ -204,6 +205,12 @@ main_api(struct main_args *a)
 }
 
 static int
+main_tasks(struct main_args *a)
+{
+    return main_role(a, tasks_main);
+}
+
+static int
 main_door(struct main_args *a)
 {
     return main_role(a, door_main);
@@ -236,6 +243,7 @@ static const struct main_command {
     { "version",    "",                     false, main_version },
     { "keeper",     "",                     true,  main_keeper },
     { "api",        "",                     true,  main_api },
+    { "tasks",      "",                     true,  main_tasks },
     { "door",       "",                     true,  main_door },
     { "net",        "",                     true,  main_net },
 };

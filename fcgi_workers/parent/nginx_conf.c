@@ -128,6 +128,20 @@ conf_http_front(const struct conf *c, struct buf *b)
 }
 
 static void
+conf_http_streams(const struct settings *s, struct buf *b)
+{
+    buf_str(b, "# data_dir, stream_tenant_max stream_clients_max, "
+        "stream_max_s, stream_ping_s\n");
+    buf_printf(b, "holdfast_streams      %s/streams;\n", s->data_dir);
+    buf_printf(b, "holdfast_stream_limit %lld %lld;\n",
+        (long long)s->stream_tenant_max, (long long)s->stream_clients_max);
+    buf_printf(b, "holdfast_stream_max   %llds;\n",
+        (long long)s->stream_max_s);
+    buf_printf(b, "holdfast_stream_ping  %llds;\n\n",
+        (long long)s->stream_ping_s);
+}
+
+static void
 conf_http(const struct conf *c, struct buf *b)
 {
     const struct settings *s = c->s;
@@ -167,6 +181,7 @@ conf_http(const struct conf *c, struct buf *b)
         (long long)s->warming_after_ms);
     buf_printf(b, "holdfast_quiet_after   %llds;\n\n", (long long)s->quiet_s);
 
+    conf_http_streams(s, b);
     buf_printf(b, "upstream holdfast_api {\n    server unix:%s/api.sock;\n"
         "}\n", s->run_dir);
 }

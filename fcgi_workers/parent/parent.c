@@ -217,6 +217,7 @@ parent_take_new(struct err *e)
         return -1;
     if (ps->enabled[PARTS_NGINX] && ps->part[PARTS_NGINX].pid != 0)
         kill(ps->part[PARTS_NGINX].pid, SIGHUP);
+    part_restart(&ps->part[PARTS_TASKS]);
     part_restart(&ps->part[PARTS_KEEPER]);
     part_restart(&ps->part[PARTS_API]);
     return 0;

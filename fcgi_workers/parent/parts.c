@@ -129,6 +129,7 @@ parts_folders(struct parts *ps, struct err *e)
 {
     const struct settings *s = ps->s;
     struct ticket_keys     keys;
+    char                   path[PATH_MAX];
 
     if (files_own_dir(s->run_dir, 0755, 0, 0, e) != 0
         || files_own_dir(s->data_dir, 0750, 0, ps->api_gid, e) != 0
@@ -140,6 +141,9 @@ parts_folders(struct parts *ps, struct err *e)
     if (ticket_keys_load(&keys, s->data_dir, 1, e) != 0)
         return -1;
     explicit_bzero(&keys, sizeof(keys));
+    snprintf(path, sizeof(path), "%s/streams", s->data_dir);
+    if (files_own_dir(path, 0750, ps->api_uid, ps->gate_gid, e) != 0)
+        return -1;
     return s->run_redis ? parts_redis_folder(ps, e) : 0;
 }
 
@@ -161,6 +165,8 @@ static const struct {
                              PARTS_GROUP_ROOT },
     [PARTS_SOCK_API] =     { "api.sock", SOCK_STREAM, 0660,
                              PARTS_GROUP_GATE },
+    [PARTS_SOCK_OUTBOX] =  { "outbox.sock", SOCK_SEQPACKET, 0660,
+                             PARTS_GROUP_API },
 };
 
 static int
@@ -264,7 +270,7 @@ parts_write_nginx(struct parts *ps, struct err *e)
 /* A role of our own program: PR_SET_PDEATHSIG ends it with the parent. */
 static pid_t
 parts_spawn_role(struct part *p, const int *fds, int nfds, uid_t uid,
-    gid_t gid, uint64_t caps, int death_signal, struct err *e)
+    gid_t gid, gid_t also, uint64_t caps, int death_signal, struct err *e)
 {
     struct parts *ps = p->owner;
     struct spawn  sp;
@@ -284,6 +290,7 @@ parts_spawn_role(struct part *p, const int *fds, int nfds, uid_t uid,
     sp.death_signal = death_signal;
     sp.privs.uid = uid;
     sp.privs.gid = gid;
+    sp.privs.also = also;
     sp.privs.caps = caps;
     return spawn_run(&sp, e);
 }
@@ -291,9 +298,10 @@ parts_spawn_role(struct part *p, const int *fds, int nfds, uid_t uid,
 static pid_t
 parts_spawn_keeper(struct part *p, struct err *e)
 {
-    static const int fds[] = { PARTS_SOCK_OPS, PARTS_SOCK_KEEPER };
+    static const int fds[] = { PARTS_SOCK_OPS, PARTS_SOCK_KEEPER,
+        PARTS_SOCK_OUTBOX };
 
-    return parts_spawn_role(p, fds, 2, 0, 0, PRIVS_ALL, SIGKILL, e);
+    return parts_spawn_role(p, fds, 3, 0, 0, 0, PRIVS_ALL, SIGKILL, e);
 }
 
 /* SIGTERM: it has workers of its own to end. */
@@ -303,8 +311,19 @@ parts_spawn_api(struct part *p, struct err *e)
     static const int fds[] = { PARTS_SOCK_API };
     struct parts    *ps = p->owner;
 
-    return parts_spawn_role(p, fds, 1, ps->api_uid, ps->api_gid, 0, SIGTERM,
-        e);
+    return parts_spawn_role(p, fds, 1, ps->api_uid, ps->api_gid, 0, 0,
+        SIGTERM, e);
+}
+
+/* What it writes belongs to the group that nginx' workers are in; the other
+ * group may read the database and talk to the keeper. */
+static pid_t
+parts_spawn_tasks(struct part *p, struct err *e)
+{
+    struct parts *ps = p->owner;
+
+    return parts_spawn_role(p, NULL, 0, ps->api_uid, ps->gate_gid,
+        ps->api_gid, 0, SIGKILL, e);
 }
 
 /* setns into another network namespace. */
@@ -314,7 +333,7 @@ parts_spawn_door(struct part *p, struct err *e)
     static const int fds[] = { PARTS_SOCK_DOOR, PARTS_SOCK_DOORCTL };
     struct parts    *ps = p->owner;
 
-    return parts_spawn_role(p, fds, 2, ps->none_uid, ps->none_gid,
+    return parts_spawn_role(p, fds, 2, ps->none_uid, ps->none_gid, 0,
         PRIVS_CAP(CAP_SYS_ADMIN), SIGKILL, e);
 }
 
@@ -325,7 +344,7 @@ parts_spawn_net(struct part *p, struct err *e)
 {
     static const int fds[] = { PARTS_SOCK_NET };
 
-    return parts_spawn_role(p, fds, 1, 0, 0, PRIVS_CAP(CAP_NET_ADMIN)
+    return parts_spawn_role(p, fds, 1, 0, 0, 0, PRIVS_CAP(CAP_NET_ADMIN)
         | PRIVS_CAP(CAP_NET_RAW) | PRIVS_CAP(CAP_SYS_ADMIN)
         | PRIVS_CAP(CAP_SYS_PTRACE), SIGKILL, e);
 }
@@ -531,6 +550,7 @@ static const struct {
                        parts_redis_ready },
     [PARTS_NET] =    { "net", true, SIGTERM, parts_spawn_net, NULL },
     [PARTS_DOOR] =   { "door", true, SIGTERM, parts_spawn_door, NULL },
+    [PARTS_TASKS] =  { "tasks", true, SIGTERM, parts_spawn_tasks, NULL },
     [PARTS_KEEPER] = { "keeper", true, SIGTERM, parts_spawn_keeper, NULL },
     [PARTS_API] =    { "api", true, SIGTERM, parts_spawn_api, NULL },
     [PARTS_NGINX] =  { "nginx", false, SIGQUIT, parts_spawn_nginx,

@@ -76,7 +76,8 @@ privs_become(const struct privs *p, struct err *e)
 
     if (!all && privs_drop_bounding(p->caps) != 0)
         return err_errno(e, "drop capabilities for good");
-    if (setgroups(0, NULL) != 0 || setresgid(p->gid, p->gid, p->gid) != 0)
+    if (setgroups(p->also != 0 ? 1 : 0, &p->also) != 0
+        || setresgid(p->gid, p->gid, p->gid) != 0)
         return err_errno(e, "become group %u", (unsigned)p->gid);
     if (prctl(PR_SET_KEEPCAPS, all ? 0 : 1, 0, 0, 0) != 0
         || setresuid(p->uid, p->uid, p->uid) != 0)

@@ -19,6 +19,7 @@
 struct privs {
     uid_t    uid;
     gid_t    gid;
+    gid_t    also;              /* a second group; 0: none */
     uint64_t caps;              /* kept, of CAP_* as PRIVS_CAP(n) | … */
     bool     new_privs;         /* may gain privileges by execve */
 };

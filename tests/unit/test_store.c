@@ -160,7 +160,7 @@ static void test_full(void)
     CHECK(store_insert(&k, &r, NULL, &e) == -1);
     CHECK_STR(e.code, "disk_full");
     sandbox_rung(sb, RUNG_ERROR);       /* of the same turn */
-    store_note(sb, "sandbox.error", "{}");
+    store_note(sb, "sandbox.error", "{}", 0);
     CHECK(store_commit(&k, &e) == -1);
     CHECK_STR(e.code, "disk_full");
     CHECK(sb->dirty && k.store->notes != NULL);

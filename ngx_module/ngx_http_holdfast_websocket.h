@@ -21,15 +21,15 @@ typedef struct {
     unsigned char  head[14];
     unsigned       nhead;           /* of a header that is not whole */
     unsigned       ended;           /* a close frame went by */
-} ngx_http_holdfast_frames_t;
+} ngx_http_holdfast_websocket_t;
 
 
-void ngx_http_holdfast_frames_read(ngx_http_holdfast_frames_t *frames,
+void ngx_http_holdfast_websocket_read(ngx_http_holdfast_websocket_t *frames,
     const unsigned char *p, size_t n);
 
 /* 1: all that was read ends with a frame, and another may follow. */
-int ngx_http_holdfast_frames_between(
-    const ngx_http_holdfast_frames_t *frames);
+int ngx_http_holdfast_websocket_between(
+    const ngx_http_holdfast_websocket_t *frames);
 
 
 #endif /* _NGX_HTTP_HOLDFAST_FRAMES_H_INCLUDED_ */

@@ -1,21 +1,21 @@
 
 /*
- * Where a WebSocket's frames begin and end (see ngx_http_holdfast_frames.h).
+ * Where a WebSocket's frames begin and end (see ngx_http_holdfast_websocket.h).
  */
 
 
-#include "ngx_http_holdfast_frames.h"
+#include "ngx_http_holdfast_websocket.h"
 
 
 #define NGX_HTTP_HOLDFAST_CLOSE  0x8
 
 
-static unsigned ngx_http_holdfast_frames_head(const unsigned char *head,
+static unsigned ngx_http_holdfast_websocket_head(const unsigned char *head,
     unsigned n);
 
 
 void
-ngx_http_holdfast_frames_read(ngx_http_holdfast_frames_t *frames,
+ngx_http_holdfast_websocket_read(ngx_http_holdfast_websocket_t *frames,
     const unsigned char *p, size_t n)
 {
     unsigned              i, size;
@@ -39,7 +39,7 @@ ngx_http_holdfast_frames_read(ngx_http_holdfast_frames_t *frames,
 
         frames->head[frames->nhead++] = *p++;
 
-        size = ngx_http_holdfast_frames_head(frames->head, frames->nhead);
+        size = ngx_http_holdfast_websocket_head(frames->head, frames->nhead);
 
         if (frames->nhead < size) {
             continue;
@@ -70,7 +70,7 @@ ngx_http_holdfast_frames_read(ngx_http_holdfast_frames_t *frames,
 /* Length of the header that begins so; at least one more than is there yet. */
 
 static unsigned
-ngx_http_holdfast_frames_head(const unsigned char *head, unsigned n)
+ngx_http_holdfast_websocket_head(const unsigned char *head, unsigned n)
 {
     unsigned  size;
 
@@ -96,7 +96,7 @@ ngx_http_holdfast_frames_head(const unsigned char *head, unsigned n)
 
 
 int
-ngx_http_holdfast_frames_between(const ngx_http_holdfast_frames_t *frames)
+ngx_http_holdfast_websocket_between(const ngx_http_holdfast_websocket_t *frames)
 {
     return frames->left == 0 && frames->nhead == 0 && !frames->ended;
 }
