@@ -43,10 +43,12 @@ struct reaper {
 
 /* ---- when ---------------------------------------------------------------- */
 
+/* Until the engine has said what it can, it is taken to be able to: gates
+ * are told this as part of the route. */
 static bool may_freeze(const struct sandbox *sb)
 {
     return sb->freeze_s > 0 && sb->freeze_s < sb->idle_s
-        && sb->k->caps.freeze;
+        && (!sb->k->caps.answers || sb->k->caps.freeze);
 }
 
 int64_t reaper_next_s(const struct sandbox *sb)
