@@ -39,6 +39,10 @@ ngx_http_holdfast_enter(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx,
         return NGX_OK;
     }
 
+    if (!ctx->inactive) {
+        ngx_http_holdfast_activity_mark(ctx->entry);
+    }
+
     if (ctx->generation != route->generation) {
         ctx->attempts = 0;      /* those were of another start */
     }
@@ -191,6 +195,10 @@ ngx_http_holdfast_leave(ngx_http_holdfast_ctx_t *ctx)
         ngx_http_holdfast_table_part(ctx->entry);
 
     } else {
+        if (!ctx->inactive) {
+            ngx_http_holdfast_activity_mark(ctx->entry);
+        }
+
         ngx_http_holdfast_table_leave(ctx->entry, !ctx->inactive);
     }
 

@@ -254,6 +254,10 @@ ngx_http_holdfast_parse_preview(ngx_http_request_t *r,
                    &hmcf->domain, &hmcf->domain);
     }
 
+    if (ngx_http_holdfast_ticket_take(r, ctx) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
     ctx->family = DOOR_INET;
 
     if (r->uri.len >= 11
@@ -478,7 +482,9 @@ ngx_http_holdfast_pass(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx)
         if (ctx->refused) {
             ctx->refused = 0;
 
-            if (++ctx->attempts >= NGX_HTTP_HOLDFAST_ATTEMPTS) {
+            if (++ctx->attempts >= NGX_HTTP_HOLDFAST_ATTEMPTS
+                || ++ctx->refusals >= NGX_HTTP_HOLDFAST_REFUSALS)
+            {
                 return ngx_http_holdfast_fail(r, ctx, "bad_gateway", 1,
                            "nothing in sandbox %s takes connections on "
                            "port %ui", ctx->name.id,

@@ -53,6 +53,7 @@ static const ngx_http_holdfast_figure_t  ngx_http_holdfast_figures[] = {
     ngx_http_holdfast_figure(refused, "Connects refused by sandboxes."),
     ngx_http_holdfast_figure(sockets, "Sockets made by the door."),
     ngx_http_holdfast_figure(unauthorized, "Calls without a known token."),
+    ngx_http_holdfast_figure(denied, "Visits of private previews refused."),
     ngx_http_holdfast_figure(limited, "Calls over the rate of a token."),
     ngx_http_holdfast_figure(goodbyes, "WebSockets closed before a stop."),
     { NULL, NULL, 0 }

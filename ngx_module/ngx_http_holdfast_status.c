@@ -19,7 +19,8 @@
 #define NGX_HTTP_HOLDFAST_VAR_ORIGIN   9
 #define NGX_HTTP_HOLDFAST_VAR_METHOD   10
 #define NGX_HTTP_HOLDFAST_VAR_ARGS     11
-#define NGX_HTTP_HOLDFAST_VAR_PATH     20
+#define NGX_HTTP_HOLDFAST_VAR_COOKIE   12
+#define NGX_HTTP_HOLDFAST_VAR_PATH     13
 
 
 static ngx_int_t ngx_http_holdfast_variable(ngx_http_request_t *r,
@@ -70,6 +71,9 @@ static ngx_http_variable_t  ngx_http_holdfast_vars[] = {
 
     { ngx_string("holdfast_args"), NULL, ngx_http_holdfast_variable,
       NGX_HTTP_HOLDFAST_VAR_ARGS, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("holdfast_cookie"), NULL, ngx_http_holdfast_variable,
+      NGX_HTTP_HOLDFAST_VAR_COOKIE, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
       ngx_http_null_variable
 };
@@ -214,6 +218,10 @@ ngx_http_holdfast_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 
     case NGX_HTTP_HOLDFAST_VAR_ARGS:
         value = ctx->args;
+        break;
+
+    case NGX_HTTP_HOLDFAST_VAR_COOKIE:
+        value = ctx->cookie;
         break;
     }
 
