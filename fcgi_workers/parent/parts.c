@@ -259,8 +259,7 @@ parts_write_nginx(struct parts *ps, struct err *e)
 {
     char dir[PATH_MAX];
 
-    if (!ps->s->run_nginx)
-        return 0;
+    /* Also for an nginx that is not ours: it includes the pieces. */
     snprintf(dir, sizeof(dir), "%s/nginx", ps->s->run_dir);
     return nginx_conf_write(ps->s, dir, ps->nofile, e);
 }
