@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "../common/log.h"
+#include "inquiry.h"
 #include "live.h"
 #include "machine.h"
 #include "start.h"
@@ -327,6 +328,17 @@ struct doubt {
     char           id[ID_MAX + 1];
 };
 
+/* Requests that were inside when somebody paused it would wait for ever. */
+static void paused_gates(void *arg, const struct inflight *in)
+{
+    struct doubt   *d = arg;
+    struct sandbox *sb = sandbox_find(d->k, d->id);
+
+    if (sb != NULL && sb->rung == RUNG_FROZEN && in->active > 0)
+        machine_event(sb, EV_WANT);
+    free(d);
+}
+
 static void doubt_over(void *arg, const struct engine_result *r)
 {
     struct doubt   *d = arg;
@@ -335,11 +347,14 @@ static void doubt_over(void *arg, const struct engine_result *r)
     if (r->error == NULL && sb != NULL && sb->rung == d->rung
         && sb->generation == d->generation && !sb->unproven) {
         if (sb->rung == RUNG_RUNNING
-            && strcmp(r->state->status, "paused") == 0)
+            && strcmp(r->state->status, "paused") == 0) {
             machine_event(sb, EV_PAUSED);
-        else if (sb->rung == RUNG_FROZEN
-            && strcmp(r->state->status, "running") == 0)
+            if (inquiry_begin(d->k, d->id, paused_gates, d) == 0)
+                return;
+        } else if (sb->rung == RUNG_FROZEN
+            && strcmp(r->state->status, "running") == 0) {
             machine_event(sb, EV_UNPAUSED);
+        }
     }
     free(d);
 }

@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 from case import Case, until
 
@@ -198,6 +199,16 @@ class BehindOurBack(Case):
         self.s.docker.call("POST",
                            f"/containers/{self.s.container(box)['Id']}/pause")
         self.status(200, self.s.preview(box, 3000))
+
+        # The same while a request is inside.
+        with ThreadPoolExecutor(1) as one:
+            slow = one.submit(self.s.preview, box, 3000, "/slow?1500")
+            until("it is inside", lambda: any(
+                r["class"] == "http_inflight" for r in self.s.expect(
+                    200, "GET", f"/v1/sandboxes/{box}/idle").json["because"]))
+            self.s.docker.call("POST", f"/containers/"
+                               f"{self.s.container(box)['Id']}/pause")
+            self.status(200, slow.result())
         self.s.purge(box)
 
     def test_out_of_memory_does_not_lose_it(self):
