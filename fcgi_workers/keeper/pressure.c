@@ -49,13 +49,13 @@ bool pressure_push(struct keeper *k, int64_t missing_mb)
         if (o.sb == NULL)
             break;
         bytes = usage_memory(o.sb);
-        if (bytes >= 0 && bytes >> 20 < SMALL_MB) {
+        if (bytes / (1 << 20) < SMALL_MB) {
             o.sb->small = true;
             continue;
         }
         log_info("sandbox=%s memory is low: stopped", o.sb->id);
         reaper_push_frozen(o.sb);
-        missing_mb -= bytes >> 20;
+        missing_mb -= bytes / (1 << 20);
         n++;
     }
     if (missing_mb > 0 && n < AT_ONCE && reaper_push_running(k))

@@ -267,6 +267,13 @@ class Explained(Sleeping):
         burn.start()
         until("the CPU shows", lambda: "cpu_busy" in self.classes(box))
         burn.join()
+        send = threading.Thread(target=lambda: s.exec(
+            box, "while :; do app connect 192.0.2.1 9 10; done",
+            timeout_ms=4000))
+        send.start()
+        until("its own traffic shows",
+              lambda: "net_bytes" in self.classes(box))
+        send.join()
         s.expect(200, "PATCH", f"/v1/sandboxes/{box}",
                  {"idle_policy": "always_on"})
         idle = self.idle(box)
