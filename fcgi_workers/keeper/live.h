@@ -26,18 +26,19 @@ struct live {
     struct guestlink   *guest;
     int                 netns;          /* descriptor, or -1 */
     enum step           step;
-    bool                busy;           /* a call is out: wait for its end */
     enum live_mode      mode;
+    bool                busy;           /* a call is out: wait for its end */
     bool                aborted;        /* somebody wants it down */
     bool                refused;        /* by admission */
     bool                renewing;
     bool                frozen;         /* adopted so: not dialled */
     bool                queued;         /* in the queue of admission.c */
-    int64_t             reserved_mb;    /* by admission.c, until settle */
-    struct timer        settle;
-    int64_t             asked_ms;
     bool                granted;        /* holds one of starts_at_once */
+    bool                parking;        /* the gates are asked */
+    bool                counting;       /* account.c's timer is set */
+    bool                has_status;
     int                 tries;
+    int                 freeze_tries;   /* of a caller's; 0: none wants it */
     uint64_t            door_gen, door_old;     /* handles at the door */
     struct err          fault;          /* ends the chain at the next stop */
     struct timer        deadline, retry;
@@ -53,21 +54,20 @@ struct live {
     struct engine_image image;          /* its texts are ours */
     char               *passwd, *group; /* of the image */
     struct live        *next_queued;
+    int64_t             reserved_mb;    /* by admission.c, until settle */
+    struct timer        settle;
+    int64_t             asked_ms;
     struct guest_status status;
-    bool                has_status;
     int64_t             status_mono_ms;
     int64_t             freed_bytes;
     /* reaper.c's: what it had used, and the question to the gates */
     struct usage        usage;
-    bool                parking;
     int64_t             pressed_ms;     /* until then less idle will do */
-    int                 freeze_tries;   /* of a caller's; 0: none wants it */
     uint64_t            park_gen;
     struct timer        freeze;
     /* account.c's: what is in the books already */
     struct usage        counted;
     int64_t             counted_ms;     /* monotonic */
-    bool                counting;
     struct timer        count;
     struct reclaim     *reclaim;        /* its memory is being given back */
 };

@@ -24,7 +24,31 @@ struct pressure {
 
 struct oldest {
     struct sandbox *sb;
+    int64_t         coming_mb;  /* from those on their way down */
+    int             down;       /* how many these are */
+    bool            open;       /* somebody may go down a little later */
 };
+
+static int64_t memory_mb(const struct sandbox *sb)
+{
+    int64_t bytes = usage_memory(sb);
+
+    return bytes > 0 ? bytes / (1 << 20) : 0;
+}
+
+static void on_the_way(struct sandbox *sb, void *arg)
+{
+    struct oldest *o = arg;
+
+    if (sb->rung == RUNG_STOPPING || sb->rung == RUNG_FREEZING) {
+        o->down++;
+        if (sb->rung == RUNG_STOPPING)
+            o->coming_mb += memory_mb(sb);
+    } else if (sb->rung == RUNG_FROZEN) {
+        o->open |= sb->unproven
+            || (sb->live != NULL && sb->live->reclaim != NULL);
+    }
+}
 
 static void oldest_frozen(struct sandbox *sb, void *arg)
 {
@@ -38,29 +62,31 @@ static void oldest_frozen(struct sandbox *sb, void *arg)
 
 bool pressure_push(struct keeper *k, int64_t missing_mb)
 {
-    struct oldest o;
-    int64_t       bytes;
-    int           i, n = (int) (sandbox_count_rung(k, RUNG_STOPPING)
-        + sandbox_count_rung(k, RUNG_FREEZING));
+    struct oldest o = { 0 };
+    int64_t       mb;
+    int           i, n;
 
+    sandbox_each(k, on_the_way, &o);
+    missing_mb -= o.coming_mb;
+    n = o.down;
     for (i = 0; i < MEASURE && n < AT_ONCE && missing_mb > 0; i++) {
         o.sb = NULL;
         sandbox_each(k, oldest_frozen, &o);
         if (o.sb == NULL)
             break;
-        bytes = usage_memory(o.sb);
-        if (bytes >= 0 && bytes >> 20 < SMALL_MB) {
+        mb = memory_mb(o.sb);
+        if (mb < SMALL_MB) {
             o.sb->small = true;
             continue;
         }
         log_info("sandbox=%s memory is low: stopped", o.sb->id);
         reaper_push_frozen(o.sb);
-        missing_mb -= bytes >> 20;
+        missing_mb -= mb;
         n++;
     }
     if (missing_mb > 0 && n < AT_ONCE && reaper_push_running(k))
         n++;
-    return n > 0;
+    return n > 0 || o.open;
 }
 
 static void pressure_due(struct timer *t)

@@ -96,6 +96,27 @@ class Idle(Sleeping):
         self.all_asleep([working, visited, streaming])
         self.status(200, s.preview(quiet))
 
+    def test_frozen_then_stopped(self):
+        """Down the whole ladder, and up from its foot."""
+        s = self.s
+        box = s.create_app(3000, freeze_s=2)
+        seen = []
+
+        def look():
+            state = s.state(box)
+            if not seen or seen[-1] != state:
+                seen.append(state)
+            if state == "frozen":
+                idle = s.expect(200, "GET", f"/v1/sandboxes/{box}/idle").json
+                self.assertTrue(idle["stops_at"] or s.state(box) != "frozen")
+            return state == "stopped"
+        began = time.monotonic()
+        until("it is stopped", look, 40, every=0.1)
+        self.assertEqual(["running", "frozen", "stopped"], seen)
+        self.assertGreater(time.monotonic() - began, 8)
+        self.status(200, s.preview(box))
+        s.purge(box)
+
 
 class Freeze(Sleeping):
     seconds = 90
@@ -267,6 +288,13 @@ class Explained(Sleeping):
         burn.start()
         until("the CPU shows", lambda: "cpu_busy" in self.classes(box))
         burn.join()
+        send = threading.Thread(target=lambda: s.exec(
+            box, "while :; do app connect 192.0.2.1 9 10; done",
+            timeout_ms=4000))
+        send.start()
+        until("its own traffic shows",
+              lambda: "net_bytes" in self.classes(box))
+        send.join()
         s.expect(200, "PATCH", f"/v1/sandboxes/{box}",
                  {"idle_policy": "always_on"})
         idle = self.idle(box)

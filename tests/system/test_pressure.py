@@ -11,6 +11,17 @@ def available_mb():
         return int(re.search(r"MemAvailable: +(\d+)", f.read())[1]) // 1024
 
 
+def settled_mb():
+    """What is available when nothing is being given back any more."""
+    last = []
+
+    def settled():
+        last.append(available_mb())
+        return len(last) > 1 and abs(last[-1] - last[-2]) < 50
+    until("memory has settled", settled, every=0.4)
+    return last[-1]
+
+
 class Pressure(Case):
     """Memory is always low here."""
     seconds = 90
@@ -66,7 +77,7 @@ class Admission(Case):
         box = s.create_app(3000, memory_mb=4096)
         s.sh(box, f"head -c {self.BIG_MB << 20} /dev/zero > /tmp/big")
         s.stop_box(box)
-        self.reserve(available_mb() - self.BIG_MB // 2)
+        self.reserve(settled_mb() - self.BIG_MB // 2)
         a = s.api("POST", f"/v1/sandboxes/{box}/start")
         self.error(503, "low_memory", a)
         self.assertGreater(int(a.headers["Retry-After"]), 0)
@@ -87,7 +98,7 @@ class Admission(Case):
         sleeper = s.create_app(3000, memory_mb=4096)
         s.sh(sleeper, f"head -c {self.BIG_MB << 20} /dev/zero > /tmp/big")
         s.expect(200, "POST", f"/v1/sandboxes/{sleeper}/freeze")
-        self.reserve(available_mb() + self.BIG_MB // 2)
+        self.reserve(settled_mb() + self.BIG_MB // 2)
         a = s.api("POST", "/v1/sandboxes", {"id": "needsroom"})
         self.status(201, a)
         self.assertEqual("stopped", s.state(sleeper))
