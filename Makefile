@@ -74,9 +74,10 @@ module: $(BUILD)/ngx_http_holdfast_module.so
 
 $(BUILD)/ngx_http_holdfast_module.so: $(wildcard ngx_module/*) \
     fcgi_workers/common/line.c fcgi_workers/common/line.h \
+    fcgi_workers/common/ticket.c fcgi_workers/common/ticket.h \
     fcgi_workers/common/err.c fcgi_workers/common/err.h \
     fcgi_workers/common/door.h
-	ngx_module/build $(abspath $(BUILD))
+	+ngx_module/build $(abspath $(BUILD))
 
 # What is made from settings_table.h and kept in the repository; tests/check
 # says when it is out of date.

@@ -261,6 +261,8 @@ ngx_int_t
 ngx_http_holdfast_may_enter(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx, ngx_http_holdfast_route_t *route)
 {
+    ngx_int_t  rc;
+
     if (ctx->mode == NGX_HTTP_HOLDFAST_GUEST) {
 
         if (ctx->token == NULL || route->tenant != ctx->token->tag) {
@@ -271,9 +273,12 @@ ngx_http_holdfast_may_enter(ngx_http_request_t *r,
         return NGX_OK;
     }
 
-    if (route->flags & NGX_HTTP_HOLDFAST_PRIVATE) {
-        return ngx_http_holdfast_fail(r, ctx, "forbidden", 0,
-                   "this preview is private; its owner can make it public");
+    if ((route->flags & NGX_HTTP_HOLDFAST_PRIVATE) || ctx->link.len) {
+        rc = ngx_http_holdfast_private(r, ctx, route);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
     }
 
     if (route->closed) {

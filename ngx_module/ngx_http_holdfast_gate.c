@@ -187,6 +187,10 @@ ngx_http_holdfast_leave(ngx_http_holdfast_ctx_t *ctx)
         ngx_http_holdfast_table_part(ctx->entry);
 
     } else {
+        if (!ctx->inactive) {
+            ngx_http_holdfast_activity_mark(ctx->entry);
+        }
+
         ngx_http_holdfast_table_leave(ctx->entry, !ctx->inactive);
     }
 
@@ -294,6 +298,10 @@ ngx_http_holdfast_parse_preview(ngx_http_request_t *r,
         ctx->name.id_len = 0;
         return ngx_http_holdfast_fail(r, ctx, "bad_request", 0,
                                       "the request names two hosts");
+    }
+
+    if (ngx_http_holdfast_ticket_take(r, ctx) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     ctx->family = DOOR_INET;
@@ -561,7 +569,9 @@ ngx_http_holdfast_pass(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx)
         if (ctx->refused) {
             ctx->refused = 0;
 
-            if (++ctx->attempts >= NGX_HTTP_HOLDFAST_ATTEMPTS) {
+            if (++ctx->attempts >= NGX_HTTP_HOLDFAST_ATTEMPTS
+                || ++ctx->refusals >= NGX_HTTP_HOLDFAST_REFUSALS)
+            {
                 return ngx_http_holdfast_fail(r, ctx, "bad_gateway", 1,
                            "nothing in sandbox %s takes connections on "
                            "port %ui", ctx->name.id,
@@ -772,6 +782,10 @@ ngx_http_holdfast_enter(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx,
         }
 
         return NGX_OK;
+    }
+
+    if (!ctx->inactive) {
+        ngx_http_holdfast_activity_mark(ctx->entry);
     }
 
     if (ctx->generation != route->generation) {

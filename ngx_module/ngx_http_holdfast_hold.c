@@ -44,6 +44,7 @@ static void ngx_http_holdfast_told(ngx_http_holdfast_ctx_t *ctx,
 static void ngx_http_holdfast_release_handler(ngx_event_t *ev);
 static void ngx_http_holdfast_timer_handler(ngx_event_t *ev);
 static size_t ngx_http_holdfast_op_key(uint64_t number, u_char *key);
+static size_t ngx_http_holdfast_share_key(uint64_t number, u_char *key);
 
 
 static ngx_rbtree_t       ngx_http_holdfast_nodes;
@@ -117,6 +118,35 @@ ngx_http_holdfast_hold_op(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx)
 }
 
 
+/* A question about a share; nobody else's, for its answer may be a use. */
+
+ngx_int_t
+ngx_http_holdfast_hold_share(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx)
+{
+    u_char                          key[NGX_HTTP_HOLDFAST_ID_MAX];
+    ngx_int_t                       rc;
+    ngx_http_holdfast_main_conf_t  *hmcf;
+
+    hmcf = ngx_http_get_module_main_conf(r, ngx_http_holdfast_module);
+
+    ctx->how = LINE_LOOK;
+    ctx->share_wait = 1;
+
+    rc = ngx_http_holdfast_enqueue(r, ctx, key,
+                           ngx_http_holdfast_share_key(ctx->share_number, key),
+                           hmcf->hold_max);
+    if (rc == NGX_AGAIN) {
+        ngx_http_holdfast_ask(ctx);
+
+    } else {
+        ctx->share_wait = 0;
+    }
+
+    return rc;
+}
+
+
 static ngx_int_t
 ngx_http_holdfast_enqueue(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx,
     u_char *key, size_t len, ngx_msec_t max)
@@ -158,7 +188,7 @@ ngx_http_holdfast_enqueue(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx,
 
     if ((ctx->treat == NGX_HTTP_HOLDFAST_PAGE
          || ctx->treat == NGX_HTTP_HOLDFAST_RELOAD)
-        && !ctx->warm)
+        && !ctx->warm && !ctx->share_wait)
     {
         warm = 1;
 
@@ -371,7 +401,17 @@ ngx_http_holdfast_ask(ngx_http_holdfast_ctx_t *ctx)
 
     line.up = 1;
 
-    if (ctx->mode == NGX_HTTP_HOLDFAST_OP) {
+    if (ctx->share_wait) {
+        line.type = 'T';
+        line.number = ctx->share_number;
+        line.id.p = ctx->name.id;
+        line.id.len = ctx->name.id_len;
+        line.share.p = ctx->ticket.share;
+        line.share.len = ngx_strlen(ctx->ticket.share);
+        line.ask = ctx->share_use ? LINE_USE : LINE_CHECK;
+        line.share_epoch = ctx->ticket.epoch;
+
+    } else if (ctx->mode == NGX_HTTP_HOLDFAST_OP) {
         line.type = 'O';
         line.number = ctx->op;
 
@@ -584,6 +624,38 @@ ngx_http_holdfast_op_answered(const struct line *line)
 }
 
 
+void
+ngx_http_holdfast_share_answered(const struct line *line)
+{
+    size_t                     len;
+    u_char                     key[NGX_HTTP_HOLDFAST_ID_MAX];
+    ngx_queue_t               *q;
+    ngx_http_holdfast_ctx_t   *ctx;
+    ngx_http_holdfast_node_t  *node;
+
+    ngx_http_holdfast_hold_init();
+
+    len = ngx_http_holdfast_share_key(line->number, key);
+    node = ngx_http_holdfast_node(key, len, 0);
+
+    if (node == NULL) {
+        return;
+    }
+
+    for (q = ngx_queue_head(&node->waiters);
+         q != ngx_queue_sentinel(&node->waiters);
+         q = ngx_queue_next(q))
+    {
+        ctx = ngx_queue_data(q, ngx_http_holdfast_ctx_t, queue);
+        ctx->share_wait = 0;
+        ctx->share_answered = 1;
+        ctx->share_said = line->said;
+    }
+
+    ngx_http_holdfast_release(node);
+}
+
+
 /* Frees the node. */
 
 static void
@@ -667,4 +739,11 @@ static size_t
 ngx_http_holdfast_op_key(uint64_t number, u_char *key)
 {
     return ngx_snprintf(key, NGX_HTTP_HOLDFAST_ID_MAX, "/%uL", number) - key;
+}
+
+
+static size_t
+ngx_http_holdfast_share_key(uint64_t number, u_char *key)
+{
+    return ngx_snprintf(key, NGX_HTTP_HOLDFAST_ID_MAX, "/s%uL", number) - key;
 }

@@ -396,6 +396,7 @@ ngx_http_holdfast_link_line(const struct line *line)
         ngx_del_timer(link->connection->read);
         ngx_http_holdfast_ask_again();
         ngx_http_holdfast_quiet_ask_again(1);
+        ngx_http_holdfast_quiet_closed(NULL, 0);
 
         return link->greeted ? NGX_OK : NGX_ERROR;
     }
@@ -423,6 +424,11 @@ ngx_http_holdfast_link_line(const struct line *line)
         {
             ngx_http_holdfast_quiet_close((u_char *) line->id.p,
                                           line->id.len);
+        }
+
+        if (line->state <= LINE_ASLEEP && line->policy.is_private) {
+            ngx_http_holdfast_quiet_closed((u_char *) line->id.p,
+                                           line->id.len);
         }
 
         ngx_http_holdfast_quiet_told((u_char *) line->id.p, line->id.len,
@@ -454,6 +460,15 @@ ngx_http_holdfast_link_line(const struct line *line)
 
     case 'O':
         ngx_http_holdfast_op_answered(line);
+        return NGX_OK;
+
+    case 'T':
+        ngx_http_holdfast_share_answered(line);
+        return NGX_OK;
+
+    case 'S':
+        ngx_http_holdfast_route_epoch(line);
+        ngx_http_holdfast_quiet_closed((u_char *) line->id.p, line->id.len);
         return NGX_OK;
 
     default:

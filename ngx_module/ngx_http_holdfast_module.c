@@ -74,6 +74,13 @@ static ngx_command_t  ngx_http_holdfast_commands[] = {
       offsetof(ngx_http_holdfast_main_conf_t, door),
       NULL },
 
+    { ngx_string("holdfast_redis"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_holdfast_socket_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_holdfast_main_conf_t, redis),
+      NULL },
+
     { ngx_string("holdfast_spares"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_num_slot,
@@ -100,6 +107,20 @@ static ngx_command_t  ngx_http_holdfast_commands[] = {
       ngx_http_holdfast_tokens,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
+      NULL },
+
+    { ngx_string("holdfast_ticket_keys"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_holdfast_ticket_keys,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("holdfast_secure_cookie"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_holdfast_main_conf_t, secure_cookie),
       NULL },
 
     { ngx_string("holdfast_origins"),
@@ -535,6 +556,7 @@ ngx_http_holdfast_create_main_conf(ngx_conf_t *cf)
      *     hmcf->zone = NULL;
      *     hmcf->keeper = { NULL };
      *     hmcf->door = { NULL };
+     *     hmcf->redis = { NULL };
      *     hmcf->domain = { 0, NULL };
      *     hmcf->tokens = NULL;
      *     hmcf->origins = NULL;
@@ -548,6 +570,7 @@ ngx_http_holdfast_create_main_conf(ngx_conf_t *cf)
     hmcf->op_hold_max = NGX_CONF_UNSET_MSEC;
     hmcf->warming_after = NGX_CONF_UNSET_MSEC;
     hmcf->quiet_after = NGX_CONF_UNSET_MSEC;
+    hmcf->secure_cookie = NGX_CONF_UNSET;
     hmcf->hold_limit = NGX_CONF_UNSET_UINT;
     hmcf->hold_total = NGX_CONF_UNSET_UINT;
 
@@ -568,6 +591,7 @@ ngx_http_holdfast_init_main_conf(ngx_conf_t *cf, void *conf)
     ngx_conf_init_msec_value(hmcf->op_hold_max, 300000);
     ngx_conf_init_msec_value(hmcf->warming_after, 1500);
     ngx_conf_init_msec_value(hmcf->quiet_after, 60000);
+    ngx_conf_init_value(hmcf->secure_cookie, 0);
     ngx_conf_init_uint_value(hmcf->hold_limit, 1000);
     ngx_conf_init_uint_value(hmcf->hold_total, 10000);
 
@@ -711,6 +735,10 @@ ngx_http_holdfast_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
+    if (ngx_http_holdfast_activity_init(cycle) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     return ngx_http_holdfast_link_init(cycle);
 }
 
@@ -724,5 +752,6 @@ ngx_http_holdfast_exit_process(ngx_cycle_t *cycle)
 
     ngx_http_holdfast_link_exit(cycle);
     ngx_http_holdfast_door_exit(cycle);
+    ngx_http_holdfast_activity_exit(cycle);
     ngx_http_holdfast_table_detach();
 }

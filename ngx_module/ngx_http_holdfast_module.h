@@ -15,10 +15,12 @@
  *   _peer      the upstream peer on top of them
  *   _access    Origin, Host, token, scope, rate
  *   _tokens    the file of tokens
+ *   _ticket    tickets and shares: who may enter a private preview
  *   _answer    what the gate answers itself
  *   _warming   the page of a navigation that waits
  *   _cookie    keeps an app's cookies to its host
  *   _quiet     long-lived connections that carry nothing but heartbeats
+ *   _activity  when to look at a sandbox again, for Redis
  *   _status    variables, status, metrics
  */
 
@@ -34,6 +36,7 @@
 #include "door.h"
 #include "err.h"
 #include "line.h"
+#include "ticket.h"
 #include "ngx_http_holdfast_host.h"
 #include "ngx_http_holdfast_table.h"
 
@@ -50,8 +53,15 @@
 /* to wait for news without asking for them; beside enum line_how */
 #define NGX_HTTP_HOLDFAST_NO_ASK    255
 
-/* connects of one generation that may be refused before a request gives up */
+/* tickets of one request that are looked at: the header, then cookies */
+#define NGX_HTTP_HOLDFAST_TICKETS   6
+
+/*
+ * connects that may be refused before a request gives up: by one start, and in
+ * all, below nginx's own limit of ten changes of the location
+ */
 #define NGX_HTTP_HOLDFAST_ATTEMPTS  3
+#define NGX_HTTP_HOLDFAST_REFUSALS  8
 
 
 typedef struct ngx_http_holdfast_ctx_s    ngx_http_holdfast_ctx_t;
@@ -99,9 +109,11 @@ typedef struct {
     ngx_shm_zone_t              *zone;
     ngx_addr_t                   keeper;
     ngx_addr_t                   door;
+    ngx_addr_t                   redis;         /* or none */
     ngx_str_t                    domain;
     ngx_http_holdfast_tokens_t  *tokens;        /* NULL: no authentication */
     ngx_http_holdfast_token_t   *nobody;        /* the caller without one */
+    struct ticket_keys          *keys;          /* NULL: no ticket is valid */
     ngx_array_t                 *origins;       /* ngx_str_t */
     ngx_array_t                 *hosts;         /* ngx_str_t */
     ngx_int_t                    rate;
@@ -113,6 +125,8 @@ typedef struct {
     ngx_uint_t                   hold_total;    /* per worker */
     ngx_int_t                    spares;        /* per worker */
     ngx_flag_t                   tokens_set;
+    ngx_flag_t                   keys_set;
+    ngx_flag_t                   secure_cookie; /* also without TLS here */
 } ngx_http_holdfast_main_conf_t;
 
 
@@ -148,6 +162,20 @@ struct ngx_http_holdfast_ctx_s {
 
     ngx_uint_t                   treat;
 
+    /* what opens a private preview; taken out of the request */
+
+    ngx_str_t                    link;          /* of the query */
+    ngx_str_t                    tickets[NGX_HTTP_HOLDFAST_TICKETS];
+    ngx_uint_t                   ntickets;
+    ngx_str_t                    cookie;        /* for the app */
+    struct ticket                ticket;        /* the one that counts */
+    uint32_t                     share_epoch;   /* of the route, then */
+    uint64_t                     share_number;  /* of the question */
+    ngx_uint_t                   share_index;   /* of the ticket */
+    ngx_uint_t                   cookies;       /* bits: which are cookies */
+    ngx_uint_t                   void_tickets;  /* bits: which were revoked */
+    ngx_uint_t                   share_said;    /* enum line_said */
+
     /* waiting */
 
     ngx_queue_t                  queue;
@@ -158,7 +186,8 @@ struct ngx_http_holdfast_ctx_s {
     ngx_msec_t                   deadline;
     ngx_uint_t                   how;           /* enum line_how */
     ngx_uint_t                   rounds;
-    ngx_uint_t                   attempts;
+    ngx_uint_t                   attempts;      /* of this generation */
+    ngx_uint_t                   refusals;
     uint64_t                     ask;           /* generation of the ask */
 
     /* what an answer said to this request */
@@ -185,6 +214,10 @@ struct ngx_http_holdfast_ctx_s {
     ngx_str_t                    peer_name;
 
     unsigned                     mode:3;
+    unsigned                     share_wait:1;
+    unsigned                     share_use:1;
+    unsigned                     share_answered:1;
+    unsigned                     cookie_set:1;
     unsigned                     checked:1;     /* access was granted */
     unsigned                     asked:1;       /* its line was sent */
     unsigned                     released:1;
@@ -227,6 +260,8 @@ ngx_uint_t ngx_http_holdfast_is_upgrade(ngx_http_request_t *r);
 /* _hold */
 ngx_int_t ngx_http_holdfast_hold(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx, ngx_uint_t how, uint64_t generation);
+ngx_int_t ngx_http_holdfast_hold_share(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx);
 ngx_int_t ngx_http_holdfast_hold_op(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx);
 void ngx_http_holdfast_suspend(ngx_http_request_t *r);
@@ -234,6 +269,7 @@ void ngx_http_holdfast_resume(ngx_http_holdfast_ctx_t *ctx);
 void ngx_http_holdfast_unhold(ngx_http_holdfast_ctx_t *ctx);
 void ngx_http_holdfast_answered(const struct line *line, ngx_uint_t rc);
 void ngx_http_holdfast_op_answered(const struct line *line);
+void ngx_http_holdfast_share_answered(const struct line *line);
 void ngx_http_holdfast_ask_again(void);
 void ngx_http_holdfast_unasked(void);
 
@@ -274,6 +310,14 @@ ngx_http_holdfast_token_t *ngx_http_holdfast_token_find(
     ngx_http_holdfast_tokens_t *tokens, ngx_str_t *secret);
 uint64_t ngx_http_holdfast_tenant_tag(ngx_str_t *tenant);
 
+/* _ticket */
+char *ngx_http_holdfast_ticket_keys(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+ngx_int_t ngx_http_holdfast_ticket_take(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx);
+ngx_int_t ngx_http_holdfast_private(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx, ngx_http_holdfast_route_t *route);
+
 /* _answer */
 ngx_int_t ngx_http_holdfast_fail(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx, const char *code, ngx_uint_t retry_after,
@@ -308,6 +352,12 @@ void ngx_http_holdfast_quiet_ask_again(ngx_uint_t all);
 void ngx_http_holdfast_quiet_told(const u_char *id, size_t len,
     ngx_uint_t awake);
 void ngx_http_holdfast_quiet_close(const u_char *id, size_t len);
+void ngx_http_holdfast_quiet_closed(const u_char *id, size_t len);
+
+/* _activity */
+ngx_int_t ngx_http_holdfast_activity_init(ngx_cycle_t *cycle);
+void ngx_http_holdfast_activity_exit(ngx_cycle_t *cycle);
+void ngx_http_holdfast_activity_mark(ngx_http_holdfast_entry_t *e);
 
 /* _status */
 ngx_int_t ngx_http_holdfast_add_variables(ngx_conf_t *cf);

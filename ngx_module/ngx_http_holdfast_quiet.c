@@ -63,7 +63,10 @@ static ngx_uint_t ngx_http_holdfast_quiet_beat(ngx_http_holdfast_way_t *way,
     size_t len);
 static void ngx_http_holdfast_quiet_rouse(ngx_http_holdfast_quiet_t *quiet,
     ngx_uint_t ask);
-static void ngx_http_holdfast_quiet_ask(ngx_http_holdfast_quiet_t *quiet);
+static void ngx_http_holdfast_quiet_ask(ngx_http_holdfast_quiet_t *quiet,
+    ngx_uint_t how);
+static ngx_uint_t ngx_http_holdfast_quiet_is_closed(
+    ngx_http_holdfast_ctx_t *ctx);
 static void ngx_http_holdfast_quiet_timer(ngx_event_t *ev);
 
 
@@ -128,6 +131,13 @@ ngx_http_holdfast_quiet_begin(ngx_http_request_t *r,
     ngx_http_holdfast_main_conf_t  *hmcf;
 
     hmcf = ngx_http_get_module_main_conf(r, ngx_http_holdfast_module);
+
+    if (ngx_http_holdfast_quiet_is_closed(ctx)) {
+
+        /* since this caller was let in */
+
+        return NGX_ERROR;
+    }
 
     quiet = ngx_pcalloc(r->pool, sizeof(ngx_http_holdfast_quiet_t));
     if (quiet == NULL) {
@@ -297,6 +307,7 @@ ngx_http_holdfast_quiet_rouse(ngx_http_holdfast_quiet_t *quiet, ngx_uint_t ask)
 
         if (!quiet->ctx->inactive) {
             ngx_http_holdfast_table_stamp(quiet->ctx->entry);
+            ngx_http_holdfast_activity_mark(quiet->ctx->entry);
         }
 
         return;
@@ -312,13 +323,13 @@ ngx_http_holdfast_quiet_rouse(ngx_http_holdfast_quiet_t *quiet, ngx_uint_t ask)
     if (ask && !quiet->waking) {
         quiet->waking = 1;
         quiet->asked = 0;
-        ngx_http_holdfast_quiet_ask(quiet);
+        ngx_http_holdfast_quiet_ask(quiet, LINE_WAKE);
     }
 }
 
 
 static void
-ngx_http_holdfast_quiet_ask(ngx_http_holdfast_quiet_t *quiet)
+ngx_http_holdfast_quiet_ask(ngx_http_holdfast_quiet_t *quiet, ngx_uint_t how)
 {
     struct line                line;
     ngx_http_holdfast_ctx_t   *ctx;
@@ -336,12 +347,17 @@ ngx_http_holdfast_quiet_ask(ngx_http_holdfast_quiet_t *quiet)
     line.id.p = ctx->name.id;
     line.id.len = ctx->name.id_len;
     line.port = ctx->name.port;
-    line.how = LINE_WAKE;
+    line.how = how;
     line.gen = route.ask;
 
-    if (ngx_http_holdfast_link_ask(&line) == NGX_OK) {
+    if (ngx_http_holdfast_link_ask(&line) != NGX_OK) {
+        return;
+    }
+
+    ngx_http_holdfast_count(asks);
+
+    if (how == LINE_WAKE) {
         quiet->asked = 1;
-        ngx_http_holdfast_count(asks);
         ngx_http_holdfast_count(wakes);
     }
 }
@@ -387,7 +403,7 @@ ngx_http_holdfast_quiet_ask_again(ngx_uint_t all)
 
         if (quiet->waking && (all || !quiet->asked)) {
             quiet->asked = 0;
-            ngx_http_holdfast_quiet_ask(quiet);
+            ngx_http_holdfast_quiet_ask(quiet, LINE_WAKE);
         }
     }
 }
@@ -456,4 +472,65 @@ ngx_http_holdfast_quiet_close(const u_char *id, size_t len)
             (void) shutdown(quiet->peer->fd, SHUT_RDWR);
         }
     }
+}
+
+
+/*
+ * The sandbox became private, or one of its shares was revoked: who is in by
+ * something that may not be good any more has to come in again.  id NULL: the
+ * link is there again, and what a route was told meanwhile may be lost.
+ */
+
+void
+ngx_http_holdfast_quiet_closed(const u_char *id, size_t len)
+{
+    ngx_queue_t                *q;
+    ngx_http_holdfast_ctx_t    *ctx;
+    ngx_http_holdfast_route_t   route;
+    ngx_http_holdfast_quiet_t  *quiet;
+
+    if (ngx_http_holdfast_quiets.next == NULL) {
+        return;
+    }
+
+    for (q = ngx_queue_head(&ngx_http_holdfast_quiets);
+         q != ngx_queue_sentinel(&ngx_http_holdfast_quiets);
+         q = ngx_queue_next(q))
+    {
+        quiet = ngx_queue_data(q, ngx_http_holdfast_quiet_t, queue);
+        ctx = quiet->ctx;
+
+        if (quiet->peer == NULL
+            || (id && (ctx->name.id_len != len
+                       || ngx_memcmp(ctx->name.id, id, len) != 0)))
+        {
+            continue;
+        }
+
+        if (ngx_http_holdfast_quiet_is_closed(ctx)) {
+            (void) shutdown(quiet->peer->fd, SHUT_RDWR);
+            continue;
+        }
+
+        if (id == NULL && ctx->ticket.share[0]) {
+
+            ngx_http_holdfast_table_read((u_char *) ctx->name.id,
+                                         ctx->name.id_len, 0, &route);
+
+            if (route.state == NGX_HTTP_HOLDFAST_ABSENT) {
+                ngx_http_holdfast_quiet_ask(quiet, LINE_LOOK);
+            }
+        }
+    }
+}
+
+
+static ngx_uint_t
+ngx_http_holdfast_quiet_is_closed(ngx_http_holdfast_ctx_t *ctx)
+{
+    return ctx->mode == NGX_HTTP_HOLDFAST_PREVIEW
+           && (ctx->entry->flags & NGX_HTTP_HOLDFAST_PRIVATE)
+           && (ctx->ticket.kind == 0
+               || (ctx->ticket.share[0]
+                   && ctx->entry->share_epoch != ctx->share_epoch));
 }

@@ -107,8 +107,8 @@ ngx_http_holdfast_route_set(ngx_http_holdfast_entry_t *e,
                | (p->declared_only ? NGX_HTTP_HOLDFAST_DECLARED : 0);
     e->wakes = (uint8_t) p->wakes;
     e->tenant = p->tenant;
-    e->freeze_s = p->freeze_s;
-    e->share_epoch = p->share_epoch;
+    e->next_s = p->freeze_s;
+    e->share_epoch = ngx_max(e->share_epoch, p->share_epoch);
 
     e->nports = ngx_min(p->nports, LINE_PORTS_MAX);
     ngx_memcpy(e->ports, p->ports, e->nports * sizeof(uint16_t));
@@ -157,6 +157,29 @@ ngx_http_holdfast_route_family(ngx_http_holdfast_entry_t *e,
                     (NGX_HTTP_HOLDFAST_V6 - 1) * sizeof(uint16_t));
         e->v6[0] = line->port;
     }
+}
+
+
+/*
+ * A share was revoked.  The epoch of a sandbox only rises, so this needs no
+ * generation: whatever comes late is lower.
+ */
+
+void
+ngx_http_holdfast_route_epoch(const struct line *line)
+{
+    ngx_http_holdfast_entry_t  *e;
+
+    ngx_http_holdfast_table_lock();
+
+    e = ngx_http_holdfast_table_find((const u_char *) line->id.p,
+                                     line->id.len);
+
+    if (e && e->share_epoch < line->share_epoch) {
+        e->share_epoch = line->share_epoch;
+    }
+
+    ngx_http_holdfast_table_unlock();
 }
 
 
@@ -267,6 +290,7 @@ ngx_http_holdfast_route_inflight(const struct line *in, struct line *out)
     out->type = 'J';
     out->up = 1;
     out->seq = in->seq;
+    out->idle_ms = NGX_MAX_UINT32_VALUE;        /* nothing that we know of */
 
     ngx_http_holdfast_table_lock();
 

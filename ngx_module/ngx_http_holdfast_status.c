@@ -20,6 +20,7 @@
 #define NGX_HTTP_HOLDFAST_VAR_METHOD       10
 #define NGX_HTTP_HOLDFAST_VAR_ARGS         11
 #define NGX_HTTP_HOLDFAST_VAR_APP_ORIGIN   12
+#define NGX_HTTP_HOLDFAST_VAR_COOKIE       13
 
 
 typedef struct {
@@ -84,6 +85,9 @@ static ngx_http_variable_t  ngx_http_holdfast_vars[] = {
     { ngx_string("holdfast_app_origin"), NULL, ngx_http_holdfast_variable,
       NGX_HTTP_HOLDFAST_VAR_APP_ORIGIN, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
+    { ngx_string("holdfast_cookie"), NULL, ngx_http_holdfast_variable,
+      NGX_HTTP_HOLDFAST_VAR_COOKIE, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
       ngx_http_null_variable
 };
 
@@ -107,6 +111,7 @@ static const ngx_http_holdfast_figure_t  ngx_http_holdfast_figures[] = {
     ngx_http_holdfast_figure(refused, "Connects refused by sandboxes."),
     ngx_http_holdfast_figure(sockets, "Sockets made by the door."),
     ngx_http_holdfast_figure(unauthorized, "Calls without a known token."),
+    ngx_http_holdfast_figure(denied, "Visits of private previews refused."),
     ngx_http_holdfast_figure(limited, "Calls over the rate of a token."),
     { NULL, NULL, 0 }
 };
@@ -243,6 +248,10 @@ ngx_http_holdfast_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
         if (ngx_http_holdfast_app_origin(r, ctx, &value) != NGX_OK) {
             return NGX_ERROR;
         }
+        break;
+
+    case NGX_HTTP_HOLDFAST_VAR_COOKIE:
+        value = ctx->cookie;
         break;
     }
 

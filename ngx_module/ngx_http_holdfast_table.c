@@ -193,6 +193,7 @@ ngx_http_holdfast_table_attach(ngx_cycle_t *cycle)
         for (i = 0; i < t->fresh; i++) {
             e = ngx_http_holdfast_table_entry(i);
             e->active[slot] = 0;
+            e->dirty = 0;           /* its worker may be dead */
             ngx_http_holdfast_quiet(e)[slot] = 0;
         }
 
@@ -297,6 +298,14 @@ ngx_http_holdfast_table_entry(uint32_t n)
                                  + t->nbuckets * sizeof(uint32_t), 64);
 
     return (ngx_http_holdfast_entry_t *) (p + n * t->entry_size);
+}
+
+
+uint32_t
+ngx_http_holdfast_table_number(ngx_http_holdfast_entry_t *e)
+{
+    return ((u_char *) e - (u_char *) ngx_http_holdfast_table_entry(0))
+           / ngx_http_holdfast_table->entry_size;
 }
 
 
@@ -428,8 +437,7 @@ ngx_http_holdfast_table_unlink(ngx_http_holdfast_entry_t *e)
 
     t = ngx_http_holdfast_table;
 
-    n = ((u_char *) e - (u_char *) ngx_http_holdfast_table_entry(0))
-        / t->entry_size + 1;
+    n = ngx_http_holdfast_table_number(e) + 1;
 
     link = &t->buckets[ngx_crc32_short(e->id, e->id_len) & (t->nbuckets - 1)];
 
@@ -569,6 +577,7 @@ ngx_http_holdfast_table_read(const u_char *id, size_t len, ngx_uint_t port,
     route->generation = e->generation;
     route->ask = ngx_max(e->generation, t->floor);
     route->tenant = e->tenant;
+    route->share_epoch = e->share_epoch;
     route->flags = e->flags;
     route->wakes = e->wakes;
     route->host_len = e->host_len;

@@ -40,9 +40,9 @@ typedef struct {
     uint8_t            id_len;
     uint8_t            host_len;
     uint8_t            nports;
-    uint8_t            pad;
+    uint8_t            dirty;           /* to be told to Redis */
     uint16_t           v6[NGX_HTTP_HOLDFAST_V6];    /* ports on ::1 only */
-    uint32_t           freeze_s;
+    uint32_t           next_s;          /* idle so long: the next rung */
     uint32_t           share_epoch;
     uint64_t           generation;
     uint64_t           tenant;
@@ -59,6 +59,7 @@ typedef struct {                        /* a copy of an entry's fields */
     uint64_t           generation;
     uint64_t           ask;             /* max(entry, floor) */
     uint64_t           tenant;
+    uint32_t           share_epoch;
     ngx_uint_t         flags;
     ngx_uint_t         wakes;
     ngx_uint_t         v6;              /* the port asked for is on ::1 */
@@ -84,6 +85,7 @@ typedef struct {
     ngx_atomic_t       refused;         /* connects */
     ngx_atomic_t       sockets;         /* taken from the door */
     ngx_atomic_t       unauthorized;
+    ngx_atomic_t       denied;          /* private previews */
     ngx_atomic_t       limited;         /* 429 */
 } ngx_http_holdfast_counts_t;
 
@@ -142,6 +144,7 @@ ngx_http_holdfast_entry_t *ngx_http_holdfast_table_find(const u_char *id,
 ngx_http_holdfast_entry_t *ngx_http_holdfast_table_insert(const u_char *id,
     size_t len);
 ngx_http_holdfast_entry_t *ngx_http_holdfast_table_entry(uint32_t n);
+uint32_t ngx_http_holdfast_table_number(ngx_http_holdfast_entry_t *e);
 void ngx_http_holdfast_table_empty(void);
 ngx_uint_t ngx_http_holdfast_entry_active(ngx_http_holdfast_entry_t *e);
 ngx_uint_t ngx_http_holdfast_entry_quiet(ngx_http_holdfast_entry_t *e);
@@ -168,6 +171,7 @@ void ngx_http_holdfast_table_part(ngx_http_holdfast_entry_t *e);
 #define NGX_HTTP_HOLDFAST_FULL     2
 
 ngx_uint_t ngx_http_holdfast_route_apply(const struct line *line);
+void ngx_http_holdfast_route_epoch(const struct line *line);
 void ngx_http_holdfast_route_park(const struct line *in, struct line *out);
 void ngx_http_holdfast_route_inflight(const struct line *in,
     struct line *out);

@@ -136,7 +136,7 @@ const char *body_meant(const char *name, const char *const *names)
 
 /* ---- the whole --------------------------------------------------------- */
 
-static int body_parse(const char *text, size_t len,
+int body_parse(const char *text, size_t len,
     struct json_object **out, struct err *e)
 {
     struct json_object *v;

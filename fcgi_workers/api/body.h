@@ -61,6 +61,15 @@ int body_env(const char *text, size_t len, const struct settings *s,
 /* Nothing, or {"until":unix or RFC 3339}. */
 int body_keepalive(const char *text, size_t len, struct json_object **args,
     struct err *e);
+/* {"port"?,"ttl_s"?,"label"?,"max_uses"?} (body_shares.c) */
+int body_share(const char *text, size_t len, const struct settings *s,
+    struct json_object **args, struct err *e);
+/* {"allow":["preview:3000"],"ttl_s"?} */
+int body_ticket(const char *text, size_t len, struct json_object **args,
+    struct err *e);
+/* The object that a body is; an empty body is an empty one. */
+int body_parse(const char *text, size_t len, struct json_object **in,
+    struct err *e);
 /* No field at all: for routes that take no body. */
 int body_none(const char *text, size_t len, struct err *e);
 

@@ -29,10 +29,14 @@ static void ask_text(struct buf *b, const char *name, const char *value)
  * spelling. */
 static void ask_idem(struct buf *b, const struct request *r)
 {
-    char idem[REQUEST_IDEM_MAX + 64], hash[65];
+    char idem[REQUEST_IDEM_MAX + 128], hash[65];
 
-    snprintf(idem, sizeof(idem), "%s %s %s", r->method,
-        r->v1 ? "/v1/sandboxes" : "/sandbox", r->idem_key);
+    if (r->id[0] != '\0')       /* what belongs to a sandbox */
+        snprintf(idem, sizeof(idem), "%s /v1/sandboxes/%s/%.16s %s",
+            r->method, r->id, r->path.segments[r->path.n - 1], r->idem_key);
+    else
+        snprintf(idem, sizeof(idem), "%s %s %s", r->method,
+            r->v1 ? "/v1/sandboxes" : "/sandbox", r->idem_key);
     crypt_sha256_hex(r->body.data != NULL ? r->body.data : "", r->body.len,
         hash);
     ask_text(b, ",\"idem\":", idem);
@@ -146,7 +150,7 @@ static void reply_row_headers(struct request *r, int status,
     char        text[96];
     const char *id = reply_text(row, "id");
 
-    if (status == 201 && id != NULL) {
+    if (status == 201 && id != NULL && r->id[0] == '\0') {
         snprintf(text, sizeof(text), "%s/%s",
             r->v1 ? "/v1/sandboxes" : "/sandbox", id);
         answer_header(r, "Location", text);

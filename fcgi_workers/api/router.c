@@ -12,7 +12,6 @@
 #define PROCS   "background processes come in a later version; use exec"
 #define TASKS   "agent tasks come in a later version; use exec"
 #define EVENTS  "event streams come in a later version"
-#define SHARES  "shares and tickets come in a later version"
 #define RUNGS   "a later version lets callers choose the rung; use stop"
 #define SNAPS   "snapshots come in a later version"
 #define HOOKS   "webhooks come in a later version"
@@ -51,29 +50,27 @@ const struct route routes[] = {
     { "POST", S "/start", api_op, NEED_WRITE, 0, "start" },
     { "POST", S "/stop", api_op, NEED_WRITE, 0, "stop" },
     { "POST", S "/restart", api_op, NEED_WRITE, 0, "restart" },
+    { "POST", S "/freeze", api_op, NEED_WRITE, 0, "freeze" },
+    { "GET", S "/idle", api_op, NEED_READ, 0, "idle" },
+    { "POST", S "/leases", api_lease, NEED_WRITE, ROUTE_BODY, "lease" },
+    { "GET", S "/leases", api_op, NEED_READ, 0, "leases" },
+    { "DELETE", S "/leases/{lease}", api_unlease, NEED_WRITE, 0, "unlease" },
     { "GET", S "/ports", api_op, NEED_READ, 0, "ports" },
     { "GET", S "/metrics", api_op, NEED_READ, 0, "metrics" },
+    { "POST", S "/shares", api_share, NEED_WRITE,
+        ROUTE_IDEM | ROUTE_BODY, "share" },
+    { "GET", S "/shares", api_shares, NEED_WRITE, 0, NULL },
+    { "DELETE", S "/shares/{share}", api_unshare, NEED_WRITE, 0, "unshare" },
+    { "POST", S "/tickets", api_ticket, NEED_WRITE,
+        ROUTE_IDEM | ROUTE_BODY, "ticket" },
     { "GET", "/v1/operations/{number}", api_operation, NEED_READ, 0, NULL },
     { "GET", "/v1/info", api_info, NEED_READ, 0, NULL },
     { "GET", "/v1/audit", api_audit, NEED_ADMIN, 0, NULL },
 
     /* Named in the contract, answered 501 until they are there. */
-    { "POST", S "/freeze", api_later, NEED_WRITE, 0, RUNGS },
     { "POST", S "/archive", api_later, NEED_WRITE, 0, RUNGS },
-    { "GET", S "/idle", api_later, NEED_READ, 0,
-        "the explanation of idleness comes in a later version" },
-    { "POST", S "/leases", api_later, NEED_WRITE, 0,
-        "leases come in a later version; use POST /sandbox/{id}/keepalive" },
-    { "GET", S "/leases", api_later, NEED_READ, 0,
-        "leases come in a later version" },
-    { "DELETE", S "/leases/{lease}", api_later, NEED_WRITE, 0,
-        "leases come in a later version" },
     { "GET", S "/usage", api_later, NEED_READ, 0, USAGE },
     { "GET", "/v1/usage", api_later, NEED_READ, 0, USAGE },
-    { "POST", S "/shares", api_later, NEED_WRITE, 0, SHARES },
-    { "GET", S "/shares", api_later, NEED_READ, 0, SHARES },
-    { "DELETE", S "/shares/{share}", api_later, NEED_WRITE, 0, SHARES },
-    { "POST", S "/tickets", api_later, NEED_WRITE, 0, SHARES },
     { "GET", S "/services", api_later, NEED_READ, 0,
         "the states of services come in a later version" },
     { "GET", S "/setup", api_later, NEED_READ, 0,

@@ -76,12 +76,25 @@ int  api_env(struct api *a, struct request *r,
     const struct route *route, struct err *e);
 int  api_keepalive(struct api *a, struct request *r,
     const struct route *route, struct err *e);
+int  api_lease(struct api *a, struct request *r,
+    const struct route *route, struct err *e);
+int  api_unlease(struct api *a, struct request *r,
+    const struct route *route, struct err *e);
 int  api_delete_v1(struct api *a, struct request *r,
     const struct route *route, struct err *e);
 /* An operation or question about one sandbox without arguments. */
 int  api_op(struct api *a, struct request *r,
     const struct route *route, struct err *e);
 int  api_purge_external(struct api *a, struct request *r,
+    const struct route *route, struct err *e);
+
+int  api_share(struct api *a, struct request *r,
+    const struct route *route, struct err *e);
+int  api_shares(struct api *a, struct request *r,
+    const struct route *route, struct err *e);
+int  api_unshare(struct api *a, struct request *r,
+    const struct route *route, struct err *e);
+int  api_ticket(struct api *a, struct request *r,
     const struct route *route, struct err *e);
 
 int  api_list(struct api *a, struct request *r,

@@ -16,6 +16,7 @@
 #define NODE_MAX    64
 #define CODE_MAX    40
 #define ID_LEN_MAX  40
+#define SHARE_MAX   26
 
 struct cursor {
     const char *p;
@@ -66,6 +67,13 @@ static const struct word ports_words[] = {
 };
 static const struct word done_words[] = {
     { "unknown", 0 }, { "done", 1 }, { NULL, 0 }
+};
+static const struct word share_words[] = {
+    { "use", LINE_USE }, { "check", LINE_CHECK }, { NULL, 0 }
+};
+static const struct word said_words[] = {
+    { "ok", LINE_SHARE_OK }, { "gone", LINE_SHARE_GONE },
+    { "used", LINE_SHARE_USED }, { "later", LINE_SHARE_LATER }, { NULL, 0 }
 };
 
 
@@ -389,6 +397,36 @@ read_inquiry(struct cursor *c, struct line *o)
     o->id = take_id(c);
 }
 
+static void
+read_share(struct cursor *c, struct line *o)
+{
+    o->number = take_number(c, NUMBER_MAX);
+
+    if (!o->up) {
+        o->said = (enum line_said) word_of(c, take(c, ' '), said_words);
+        return;
+    }
+
+    o->id = take_id(c);
+    o->share = take(c, ' ');
+
+    if (is_empty(o->share)) {
+        o->share.len = 0;
+    } else {
+        check_name(c, o->share, SHARE_MAX, "");
+    }
+
+    o->ask = (enum line_share) word_of(c, take(c, ' '), share_words);
+    o->share_epoch = (uint32_t) take_number(c, UINT32_MAX);
+}
+
+static void
+read_epoch(struct cursor *c, struct line *o)
+{
+    o->id = take_id(c);
+    o->share_epoch = (uint32_t) take_number(c, UINT32_MAX);
+}
+
 static const struct {
     char type;
     int  up;                    /* 1, 0; 2: both */
@@ -398,6 +436,7 @@ static const struct {
     { 'K', 1, read_parked }, { 'J', 1, read_inflight },
     { 'A', 0, read_answer }, { 'R', 0, read_answer },
     { 'P', 0, read_park }, { 'I', 0, read_inquiry },
+    { 'T', 2, read_share }, { 'S', 0, read_epoch },
 };
 
 int
@@ -635,6 +674,23 @@ write_rest(struct out *o, const struct line *in)
     case 'I':
         put_number(o, ' ', in->seq);
         put_str(o, ' ', in->id);
+        break;
+
+    case 'T':
+        put_number(o, ' ', in->number);
+        if (!in->up) {
+            put_word(o, ' ', (int) in->said, said_words);
+            break;
+        }
+        put_str(o, ' ', in->id);
+        put_str(o, ' ', in->share);
+        put_word(o, ' ', (int) in->ask, share_words);
+        put_number(o, ' ', in->share_epoch);
+        break;
+
+    case 'S':
+        put_str(o, ' ', in->id);
+        put_number(o, ' ', in->share_epoch);
         break;
 
     default:

@@ -29,6 +29,9 @@ enum line_pstate {
 };
 enum line_park { LINE_OK, LINE_STALE, LINE_BUSY };
 enum line_wakes { LINE_ONDEMAND, LINE_CALLER, LINE_NOTHING };
+enum line_share { LINE_USE, LINE_CHECK };
+enum line_said { LINE_SHARE_OK, LINE_SHARE_GONE, LINE_SHARE_USED,
+    LINE_SHARE_LATER };
 
 struct line_policy {
     unsigned        is_private:1;
@@ -44,7 +47,7 @@ struct line_policy {
 };
 
 struct line {
-    char            type;               /* H W O K J A R P I */
+    char            type;               /* H W O K J T A R P I S */
     unsigned        up:1;               /* gate to keeper */
     struct line_str id;
     struct line_str node;               /* H */
@@ -60,6 +63,10 @@ struct line {
     enum line_pstate pstate;
     enum line_park  park;
     unsigned        op_done:1;          /* O down: done, else unknown */
+    struct line_str share;              /* T: empty for a plain ticket */
+    uint32_t        share_epoch;        /* T, S */
+    enum line_share ask;                /* T up */
+    enum line_said  said;               /* T down */
     struct line_policy policy;
 };
 

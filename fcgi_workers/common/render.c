@@ -15,7 +15,6 @@
 
 /* The port that preview.url shows when none was declared: what most
  * development servers listen on. */
-#define RENDER_PORT 3000
 
 /* ---- pieces ------------------------------------------------------------ */
 

@@ -24,6 +24,7 @@ void render_base(struct buf *b, const struct row *r, const struct settings *s);
 void render_v1(struct buf *b, const struct row *r, const struct settings *s);
 /* {"row":…,"live_state":…,"runtime":…} of GET /sandbox/{id}. */
 void render_live(struct buf *b, const struct row *r, const struct settings *s);
+#define RENDER_PORT 3000        /* in a URL when no port is declared */
 /* http://s-<id>-<port>.preview.<domain>[:port], without quotes */
 void render_preview_url(struct buf *b, const struct settings *s,
     const char *id, unsigned port);

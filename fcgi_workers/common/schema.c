@@ -74,4 +74,16 @@ const char *const schema_steps[SCHEMA_VERSION] = {
     "  number INTEGER PRIMARY KEY AUTOINCREMENT, at_ms INTEGER NOT NULL,"
     "  tenant TEXT NOT NULL, sandbox TEXT NOT NULL, type TEXT NOT NULL,"
     "  data TEXT NOT NULL) STRICT;",
+
+    /* Shares. The epoch begins with the moment of creation, so that a ticket
+     * of a sandbox that was purged never fits one made again by its name. */
+    "CREATE TABLE shares("
+    "  id TEXT PRIMARY KEY, sandbox TEXT NOT NULL REFERENCES sandboxes(id)"
+    "  ON DELETE CASCADE, port INTEGER, label TEXT NOT NULL DEFAULT '',"
+    "  max_uses INTEGER NOT NULL, uses INTEGER NOT NULL DEFAULT 0,"
+    "  last_use INTEGER, actor TEXT, made_ms INTEGER NOT NULL,"
+    "  expires_ms INTEGER NOT NULL) STRICT;"
+    "CREATE INDEX shares_sandbox ON shares(sandbox);"
+    "CREATE INDEX shares_expires ON shares(expires_ms);"
+    "UPDATE sandboxes SET share_epoch = created_ms / 1000;",
 };

@@ -4,7 +4,7 @@
 #ifndef HF_SCHEMA_H
 #define HF_SCHEMA_H
 
-#define SCHEMA_VERSION 1        /* number of steps */
+#define SCHEMA_VERSION 2        /* number of steps */
 
 extern const char *const schema_steps[SCHEMA_VERSION];
 

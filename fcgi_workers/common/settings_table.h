@@ -116,6 +116,18 @@ SET_NUM(idle_s, 900, 10, 31536000,
     "Stopped after so many idle seconds.")
 SET_NUM(freeze_s, 120, 0, 31536000,
     "Frozen after so many idle seconds. 0: never.")
+SET_FLAG(frozen_reclaim, true,
+    "Give the memory of a frozen sandbox back to the machine: written to swap "
+    "or dropped.")
+SET_NUM(cpu_busy_percent, 5, 1, 1000,
+    "A sandbox that uses so much of one core is not idle.")
+SET_NUM(net_busy_bytes_s, 256, 1, 1000000000,
+    "A sandbox that moves so many bytes a second over its own connections is "
+    "not idle.")
+SET_NUM(lease_max_s, 86400, 1, 31536000,
+    "Longest lease that a caller may take.")
+SET_NUM(leases_max, 64, 1, 10000,
+    "Leases of one sandbox at the same time.")
 SET_NUM(keepalive_s, 3600, 1, 31536000,
     "Window of a keepalive that names none.")
 SET_NUM(pull_timeout_s, 3600, 10, 86400,
@@ -167,6 +179,10 @@ SET_NUM(body_max_kb, 1024, 16, 65536,
     "Largest JSON body of the API.")
 SET_NUM(env_max_kb, 256, 1, 4096,
     "Largest sum of a sandbox's env.")
+SET_NUM(shares_max, 1000, 1, 100000,
+    "Shares of a sandbox that are neither revoked nor over.")
+SET_NUM(share_ttl_max_s, 2592000, 60, 315360000,
+    "Longest life of a share.")
 SET_NUM(op_hold_max_s, 300, 1, 3600,
     "An operation that takes longer is answered with 202.")
 SET_NUM(hold_max_s, 60, 1, 3600,

@@ -15,6 +15,7 @@
 #include "live.h"
 #include "machine.h"
 #include "ops.h"
+#include "reaper.h"
 #include "start.h"
 #include "store.h"
 #include "workspace.h"
@@ -65,6 +66,7 @@ static void patch_apply(struct op *op)
         store_dirty(sb);
         links_broadcast(sb);
     }
+    reaper_changed(sb);
     change_audit(op);
     machine_look(sb);
 }
@@ -88,6 +90,7 @@ static void keepalive_apply(struct op *op)
     if (sb != NULL && store_row_of(op->k, sb->id, &r, &e) == 1) {
         sb->keepalive_ms = r.keepalive_ms;
         row_fini(&r);
+        reaper_changed(sb);
     }
     change_audit(op);
 }

@@ -32,6 +32,9 @@ struct peers;
 struct admission;
 struct news;
 struct reconcile;
+struct shares;
+struct reaper;
+struct reclaims;
 struct sandbox;
 
 struct keeper {
@@ -45,6 +48,9 @@ struct keeper {
     struct admission      *admission;
     struct news           *news;
     struct reconcile      *reconcile;
+    struct shares         *shares;
+    struct reaper         *reaper;
+    struct reclaims       *reclaims;
     struct engine         *engine;
     struct engine_caps     caps;
     struct crypt_key       key;

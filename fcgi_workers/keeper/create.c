@@ -127,6 +127,7 @@ static void draft_make(struct draft *d, struct request *r)
     row->engine = (char *) "docker";
     draft_limits(row, r->k->s, a);
     row->created_ms = row->updated_ms = row->active_ms = clock_wall_ms();
+    row->share_epoch = row->created_ms / 1000;
     if (row->ttl_s > 0)
         row->expires_ms = row->created_ms + row->ttl_s * 1000;
 }

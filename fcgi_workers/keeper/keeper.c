@@ -18,13 +18,18 @@
 #include "../common/log.h"
 #include "admission.h"
 #include "core.h"
+#include "inquiry.h"
+#include "leases.h"
 #include "links.h"
 #include "live.h"
 #include "machine.h"
 #include "news.h"
 #include "ops.h"
 #include "peers.h"
+#include "reaper.h"
+#include "reclaim.h"
 #include "reconcile.h"
+#include "shares.h"
 #include "store.h"
 #include "workspace.h"
 
@@ -54,6 +59,7 @@ static int keeper_failed(struct keeper *k, const struct err *e)
         err_set(&told, "unavailable", "it could not be stored");
     told.retry_after_s = 5;
     ops_refuse(k, &told);
+    shares_refuse(k);
     store_refuse_endings(k, &told);
     store_forget_unused(k);
     if (strcmp(told.code, "disk_full") == 0 && store_give_reserve(k))
@@ -85,6 +91,7 @@ static void keeper_turn_end(void *arg)
     }
     if (i == ROUNDS)
         loop_timer_set(k->loop, &keeper_retry, 0);
+    shares_flush(k);
     links_flush(k);
     ops_flush(k);
 }
@@ -94,8 +101,10 @@ static void keeper_tidy_due(struct timer *t)
     struct keeper *k = t->owner;
     struct err     e;
 
-    if (store_may_grow(k, &e) == 0)
+    if (store_may_grow(k, &e) == 0) {
         store_prune(k);
+        store_share_prune(k);
+    }
     loop_timer_set(k->loop, t, TIDY_MS);
 }
 
@@ -145,8 +154,11 @@ static int keeper_open(struct keeper *k, struct err *e)
     if (mkdir(k->s->data_dir, 0755) == -1 && access(k->s->data_dir, W_OK)
         == -1)
         return err_errno(e, "make data_dir");
-    if (keeper_files(k, e) == -1 || store_open(k, e) == -1
-        || sandboxes_open(k, e) == -1 || admission_open(k, e) == -1
+    if (keeper_files(k, e) == -1 || shares_open(k, e) == -1
+        || store_open(k, e) == -1
+        || sandboxes_open(k, e) == -1 || leases_open(k, e) == -1
+        || admission_open(k, e) == -1
+        || reaper_open(k, e) == -1 || reclaim_open(k, e) == -1
         || news_open(k, e) == -1 || peers_open(k, e) == -1
         || links_open(k, FD_LINKS, e) == -1
         || ops_open(k, FD_OPS, e) == -1)
@@ -173,14 +185,19 @@ static void keeper_close(struct keeper *k)
 {
     sandbox_each(k, keeper_drop_live, NULL);
     reconcile_close(k);
+    reaper_close(k);
+    reclaim_close(k);
     engine_free(k->engine);
     ops_close(k);
+    if (k->links != NULL)
+        inquiry_close(k);
     links_close(k);
     peers_close(k);
     news_close(k);
     admission_close(k);
     sandboxes_close(k);
     store_close(k);
+    shares_close(k);
     free(k->seccomp);
 }
 

@@ -17,6 +17,8 @@
 #include "../common/msg.h"
 #include "live.h"
 #include "ops.h"
+#include "reaper.h"
+#include "shares.h"
 
 #define GENERATION_SANE (1ULL << 60)
 
@@ -61,7 +63,7 @@ void link_describe(const struct sandbox *sb, struct line *line, char type)
     p->declared_only = sb->declared_only;
     p->tenant = sb->tenant->tag;
     p->host_mode = str(sb->host_mode);
-    p->freeze_s = (uint32_t) sb->freeze_s;
+    p->freeze_s = (uint32_t) reaper_next_s(sb);
     p->share_epoch = (uint32_t) sb->share_epoch;
     p->nports = sb->nports;
     memcpy(p->ports, sb->ports, sizeof(p->ports));
@@ -116,6 +118,36 @@ void links_op_done(struct op *op)
     }
 }
 
+void links_share_epoch(struct sandbox *sb)
+{
+    struct links *all = sb->k->links;
+    struct line   line;
+    int           i;
+
+    memset(&line, 0, sizeof(line));
+    line.type = 'S';
+    line.id = str(sb->id);
+    line.share_epoch = (uint32_t) sb->share_epoch;
+    for (i = 0; i < OP_LINKS_MAX; i++) {
+        if (all->link[i] != NULL && all->link[i]->greeted)
+            link_say(all->link[i], &line);
+    }
+}
+
+void links_share_said(struct keeper *k, int slot, uint64_t number,
+    enum line_said said)
+{
+    struct line line;
+
+    if (k->links->link[slot] == NULL || !k->links->link[slot]->greeted)
+        return;
+    memset(&line, 0, sizeof(line));
+    line.type = 'T';
+    line.number = number;
+    line.said = said;
+    link_say(k->links->link[slot], &line);
+}
+
 /* ---- leaving ------------------------------------------------------------- */
 
 static void link_free(struct link *l)
@@ -127,6 +159,7 @@ static void link_free(struct link *l)
     all->link[l->slot] = NULL;
     asks_link_gone(l);
     park_link_gone(l);
+    inquiry_link_gone(l);
     ops_link_gone(l->k, l->slot);
     loop_remove(l->k->loop, &l->watch);
     close(l->watch.fd);
@@ -258,8 +291,14 @@ static int link_line(struct link *l, const char *p, size_t len)
     case 'K':
         park_heard(l, &in);
         break;
+    case 'T':
+        shares_heard(l->k, l->slot, &in);
+        break;
+    case 'J':
+        inquiry_heard(l, &in);
+        break;
     default:
-        break;                  /* J: nobody has asked yet */
+        break;
     }
     return 0;
 }

@@ -31,6 +31,11 @@ void links_forget(struct sandbox *sb);
 void link_policy(const struct sandbox *sb, struct line *line);
 
 void links_op_done(struct op *op);
+/* Tickets of an older epoch have to be asked about. */
+void links_share_epoch(struct sandbox *sb);
+/* Answers a T line. */
+void links_share_said(struct keeper *k, int slot, uint64_t number,
+    enum line_said said);
 void links_flush(struct keeper *k);
 
 /* How many gates have greeted, and how many asks are waiting. */

@@ -36,6 +36,7 @@ struct link {
 };
 
 struct vote;
+struct inquiry;
 
 struct links {
     struct keeper *k;
@@ -45,6 +46,7 @@ struct links {
     size_t         nasks;
     int64_t        lost_ms;     /* when a gate was last lost */
     struct vote   *votes;
+    struct inquiry *inquiries;
     uint64_t       seq;
 };
 
@@ -57,5 +59,7 @@ void asks_heard(struct link *l, const struct line *in);         /* W */
 void asks_link_gone(struct link *l);
 void park_heard(struct link *l, const struct line *in);         /* K */
 void park_link_gone(struct link *l);
+void inquiry_heard(struct link *l, const struct line *in);      /* J */
+void inquiry_link_gone(struct link *l);
 
 #endif

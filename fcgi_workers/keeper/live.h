@@ -8,6 +8,7 @@
 #include "../../images/guest/proto.h"
 #include "../common/err.h"
 #include "sandbox.h"
+#include "usage.h"
 
 enum step {             /* of the chain of start.c, in its order */
     STEP_NONE, STEP_QUEUE, STEP_IMAGE, STEP_TEXTS, STEP_WORKSPACE,
@@ -18,6 +19,7 @@ enum step {             /* of the chain of start.c, in its order */
 enum live_mode { MODE_START, MODE_ADOPT, MODE_THAW };
 
 struct guestlink;
+struct reclaim;
 
 struct live {
     struct sandbox     *sb;
@@ -47,6 +49,13 @@ struct live {
     bool                has_status;
     int64_t             status_mono_ms;
     int64_t             freed_bytes;
+    /* reaper.c's: what it had used, and the question to the gates */
+    struct usage        usage;
+    bool                parking;
+    int                 freeze_tries;   /* of a caller's; 0: none wants it */
+    uint64_t            park_gen;
+    struct timer        freeze;
+    struct reclaim     *reclaim;        /* its memory is being given back */
 };
 
 /* Makes it when it is not there. */

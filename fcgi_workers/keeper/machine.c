@@ -18,6 +18,7 @@
 #include "news.h"
 #include "op.h"
 #include "ops.h"
+#include "reaper.h"
 #include "start.h"
 #include "stop.h"
 #include "store.h"
@@ -131,6 +132,13 @@ static bool is_awake(const struct sandbox *sb)
     return sb->rung == RUNG_RUNNING;
 }
 
+/* What sleeps deeper than that is as good. */
+static bool is_frozen(const struct sandbox *sb)
+{
+    return sb->rung == RUNG_FROZEN || sb->rung == RUNG_STOPPED
+        || sb->rung == RUNG_ARCHIVED;
+}
+
 static bool is_stopped(const struct sandbox *sb)
 {
     return sb->rung == RUNG_STOPPED || sb->rung == RUNG_ARCHIVED;
@@ -148,6 +156,7 @@ static bool is_purged(const struct sandbox *sb)
 
 static const struct goal goal_create = { EV_CREATE, is_awake };
 static const struct goal goal_awake  = { EV_WANT, is_awake };
+static const struct goal goal_freeze = { EV_FREEZE, is_frozen };
 static const struct goal goal_stop   = { EV_STOP, is_stopped };
 static const struct goal goal_delete = { EV_DELETE, is_deleted };
 static const struct goal goal_purge  = { EV_PURGE, is_purged };
@@ -157,6 +166,8 @@ static const struct goal *machine_goal(const struct op *op)
     switch (op->kind) {
     case OP_CREATE:
         return op->phase == 0 ? &goal_create : &goal_purge;
+    case OP_FREEZE:
+        return &goal_freeze;
     case OP_STOP:
         return &goal_stop;
     case OP_RESTART:
@@ -180,6 +191,8 @@ static enum reach machine_reach(struct sandbox *sb, struct op *op)
         return MISSED;
     if (sb->unproven)
         return NOT_YET;         /* reconcile looks at it first */
+    if (op->kind == OP_FREEZE && reaper_freezing(sb))
+        return NOT_YET;         /* the gates are asked */
     if (sb->acting)
         return NOT_YET;         /* the commit that it waits for is to come */
     if (rung_at_rest(sb->rung)
@@ -199,6 +212,12 @@ static void machine_pop(struct sandbox *sb, const struct err *e)
     op->next = NULL;
     op->sb = NULL;
     op_end(op, e);
+}
+
+void machine_refuse(struct sandbox *sb, const struct err *e)
+{
+    if (sb->queue != NULL)
+        machine_pop(sb, e);
 }
 
 static void machine_missed(struct sandbox *sb, struct op *op)
@@ -276,7 +295,10 @@ void machine_look(struct sandbox *sb)
             op->fired = true;
             if (op->kind == OP_STOP)
                 sb->stopped_by = STOPPED_CALLER;
-            machine_event(sb, machine_goal(op)->event);
+            if (op->kind == OP_FREEZE && sb->rung == RUNG_RUNNING)
+                reaper_freeze(sb);
+            else
+                machine_event(sb, machine_goal(op)->event);
             break;
         case NOT_YET:
             links_settle(sb);

@@ -68,6 +68,8 @@ void machine_defer(struct sandbox *sb, enum action act);
 struct op;
 /* Puts an operation in the sandbox's queue and looks. */
 void machine_enqueue(struct sandbox *sb, struct op *op);
+/* The operation at the head of the queue cannot be done now. */
+void machine_refuse(struct sandbox *sb, const struct err *e);
 /* Ends what is reached, tells the next event if the sandbox is at rest. */
 void machine_look(struct sandbox *sb);
 /* Sets the timer of ttl_s anew. */

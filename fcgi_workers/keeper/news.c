@@ -14,6 +14,7 @@
 
 #include "../common/clock.h"
 #include "../common/log.h"
+#include "reaper.h"
 
 #define BEHIND_MAX     4096     /* commands without an answer yet */
 #define RECONNECT_MAX  10000
@@ -27,6 +28,8 @@ struct news {
     bool               up;
     int                behind;
     struct timer       again, refill;
+    void             (*got)(struct keeper *k, const struct news_due *due,
+        int n);
     int64_t            again_ms;
 };
 
@@ -112,6 +115,7 @@ static void news_connected(const redisAsyncContext *ac, int status)
     n->again_ms = 1000;
     log_info("redis: connected");
     loop_timer_set(n->k->loop, &n->refill, 0);
+    reaper_wake(n->k);
 }
 
 static void news_lost(const redisAsyncContext *ac, int status)
@@ -191,36 +195,89 @@ void news_tell(struct keeper *k, int64_t number, const char *sandbox)
         text);
 }
 
-void news_awake(struct sandbox *sb)
+static void news_sleep_at(struct sandbox *sb, const char *how, int64_t at_ms)
 {
     struct news *n = sb->k->news;
-    int64_t      after_s = sb->freeze_s > 0 && sb->freeze_s < sb->idle_s
-        ? sb->freeze_s : sb->idle_s;
     char         score[24];
 
     if (!news_may(n))
         return;
-    snprintf(score, sizeof(score), "%" PRId64,
-        clock_wall_ms() + after_s * 1000);
-    redisAsyncCommand(n->ac, news_answered, NULL, "ZADD hf:sleep NX %s %s",
-        score, sb->id);
+    snprintf(score, sizeof(score), "%" PRId64, at_ms);
+    if (how != NULL)
+        redisAsyncCommand(n->ac, news_answered, NULL,
+            "ZADD hf:sleep %s %s %s", how, score, sb->id);
+    else
+        redisAsyncCommand(n->ac, news_answered, NULL,
+            "ZADD hf:sleep %s %s", score, sb->id);
+    reaper_by(sb->k, at_ms);
+}
+
+void news_awake(struct sandbox *sb)
+{
+    news_look(sb, reaper_due_ms(sb));
+}
+
+void news_look(struct sandbox *sb, int64_t at_ms)
+{
+    news_sleep_at(sb, NULL, at_ms);
+}
+
+void news_forget(struct keeper *k, const char *id)
+{
+    if (news_may(k->news))
+        redisAsyncCommand(k->news->ac, news_answered, NULL,
+            "ZREM hf:sleep %s", id);
 }
 
 void news_asleep(struct sandbox *sb)
 {
-    struct news *n = sb->k->news;
+    news_forget(sb->k, sb->id);
+}
 
-    if (news_may(n))
-        redisAsyncCommand(n->ac, news_answered, NULL, "ZREM hf:sleep %s",
-            sb->id);
+static void news_have_due(redisAsyncContext *ac, void *reply, void *arg)
+{
+    struct news          *n = ac->data;
+    struct news_due       due[NEWS_DUE_MAX];
+    const redisReply     *r = reply, *score;
+    int                   i, count = 0;
+
+    (void) arg;
+    n->behind--;
+    if (r == NULL || r->type != REDIS_REPLY_ARRAY) {
+        if (r != NULL && r->type == REDIS_REPLY_ERROR)
+            log_warn("redis: %s", r->str);
+        n->got(n->k, NULL, -1);
+        return;
+    }
+    for (i = 0; i + 1 < (int) r->elements && count < NEWS_DUE_MAX; i += 2) {
+        score = r->element[i + 1];
+        if (r->element[i]->type != REDIS_REPLY_STRING
+            || score->type != REDIS_REPLY_STRING)
+            continue;
+        due[count].id = r->element[i]->str;
+        due[count++].at_ms = (int64_t) strtod(score->str, NULL);
+    }
+    n->got(n->k, due, count);
+}
+
+int news_ask_due(struct keeper *k,
+    void (*got)(struct keeper *k, const struct news_due *due, int n))
+{
+    if (!news_may(k->news))
+        return -1;
+    k->news->got = got;
+    redisAsyncCommand(k->news->ac, news_have_due, NULL,
+        "ZRANGEBYSCORE hf:sleep -inf +inf WITHSCORES LIMIT 0 %d",
+        NEWS_DUE_MAX);
+    return 0;
 }
 
 /* Redis keeps nothing over its restart, so what is awake is told again. */
 static void news_refill_one(struct sandbox *sb, void *arg)
 {
     (void) arg;
-    if (sb->rung == RUNG_RUNNING)
-        news_awake(sb);
+    if (sb->rung == RUNG_RUNNING || sb->rung == RUNG_FROZEN)
+        news_sleep_at(sb, "NX", reaper_due_ms(sb));
 }
 
 static void news_refill(struct timer *t)

@@ -31,6 +31,7 @@ static const struct op_kind_row {
     [OP_WAKE]           = { "wake", 200, BODY_WAKE, true },
     [OP_START]          = { "start", 200, BODY_ROW, true },
     [OP_STOP]           = { "stop", 200, BODY_ROW, true },
+    [OP_FREEZE]         = { "freeze", 200, BODY_ROW, true },
     [OP_RESTART]        = { "restart", 200, BODY_ROW, true },
     [OP_DELETE]         = { "delete", 204, BODY_NONE, true },
     [OP_PURGE]          = { "purge", 200, BODY_PURGE, true },
@@ -41,8 +42,15 @@ static const struct op_kind_row {
     [OP_PORTS]          = { "ports", 200, BODY_SET, false },
     [OP_METRICS]        = { "metrics", 200, BODY_SET, false },
     [OP_STATUS]         = { "status", 200, BODY_SET, false },
+    [OP_LEASE]          = { "lease", 201, BODY_SET, true },
+    [OP_UNLEASE]        = { "unlease", 204, BODY_NONE, true },
+    [OP_LEASES]         = { "leases", 200, BODY_SET, false },
+    [OP_IDLE]           = { "idle", 200, BODY_SET, false },
     [OP_READY]          = { "ready", 200, BODY_SET, false },
     [OP_ANSWER]         = { "answer", 200, BODY_SET, false },
+    [OP_SHARE]          = { "share", 201, BODY_SET, true },
+    [OP_UNSHARE]        = { "unshare", 204, BODY_NONE, true },
+    [OP_TICKET]         = { "ticket", 201, BODY_SET, true },
 };
 
 const char *op_kind_name(enum op_kind kind)

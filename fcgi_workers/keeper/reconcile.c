@@ -318,6 +318,45 @@ static void reconcile_died(struct sandbox *sb, int exit_code, bool oom)
     machine_event(sb, EV_DIED);
 }
 
+/* News come late: a pause of our own is told of when it may be long over. So
+ * one that contradicts us is looked at, and counts if nothing moved since. */
+struct doubt {
+    struct keeper *k;
+    uint64_t       generation;
+    enum rung      rung;
+    char           id[ID_MAX + 1];
+};
+
+static void doubt_over(void *arg, const struct engine_result *r)
+{
+    struct doubt   *d = arg;
+    struct sandbox *sb = sandbox_find(d->k, d->id);
+
+    if (r->error == NULL && sb != NULL && sb->rung == d->rung
+        && sb->generation == d->generation && !sb->unproven) {
+        if (sb->rung == RUNG_RUNNING
+            && strcmp(r->state->status, "paused") == 0)
+            machine_event(sb, EV_PAUSED);
+        else if (sb->rung == RUNG_FROZEN
+            && strcmp(r->state->status, "running") == 0)
+            machine_event(sb, EV_UNPAUSED);
+    }
+    free(d);
+}
+
+static void doubt(struct sandbox *sb)
+{
+    struct doubt *d = calloc(1, sizeof(*d));
+
+    if (d == NULL)
+        return;
+    d->k = sb->k;
+    d->generation = sb->generation;
+    d->rung = sb->rung;
+    memcpy(d->id, sb->id, sizeof(d->id));
+    engine_inspect(sb->k->engine, sb->engine_ref, doubt_over, d);
+}
+
 void reconcile_news(void *arg, enum engine_event ev, const char *id,
     const char *ref, int exit_code)
 {
@@ -358,10 +397,12 @@ void reconcile_news(void *arg, enum engine_event ev, const char *id,
         reconcile_died(sb, exit_code, false);
         break;
     case ENGINE_PAUSED:
-        machine_event(sb, EV_PAUSED);
+        if (sb->rung == RUNG_RUNNING)
+            doubt(sb);
         break;
     case ENGINE_UNPAUSED:
-        machine_event(sb, EV_UNPAUSED);
+        if (sb->rung == RUNG_FROZEN)
+            doubt(sb);
         break;
     default:
         break;

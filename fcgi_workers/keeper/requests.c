@@ -6,7 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "idle.h"
+#include "leases.h"
 #include "ops.h"
+#include "shares.h"
 #include "store.h"
 
 /* ---- reading arguments --------------------------------------------------- */
@@ -176,6 +179,7 @@ int request_run(struct request *r, struct err *e)
     case OP_WAKE:
     case OP_START:
     case OP_STOP:
+    case OP_FREEZE:
     case OP_RESTART:
     case OP_DELETE:
     case OP_PURGE:
@@ -186,6 +190,17 @@ int request_run(struct request *r, struct err *e)
     case OP_PATCH:
     case OP_ENV:
         return change_request(r, e);
+    case OP_SHARE:
+    case OP_UNSHARE:
+    case OP_TICKET:
+        return share_request(r, e);
+    case OP_LEASE:
+    case OP_UNLEASE:
+        return lease_request(r, e);
+    case OP_LEASES:
+        return leases_request(r, e);
+    case OP_IDLE:
+        return idle_request(r, e);
     case OP_ANSWER:
         return request_answer(r, e);
     default:

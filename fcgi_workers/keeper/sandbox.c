@@ -347,6 +347,16 @@ static void sandbox_again_due(struct timer *t)
     machine_look(t->owner);
 }
 
+/* What stop.c wrote when it last slept. */
+static int64_t sandbox_needed(const char *last_status)
+{
+    static const char word[] = "\"memory_mb\":";
+    const char       *at = last_status != NULL ? strstr(last_status, word)
+        : NULL;
+
+    return at != NULL ? strtoll(at + sizeof(word) - 1, NULL, 10) : 0;
+}
+
 struct sandbox *sandbox_add(struct keeper *k, const struct row *r)
 {
     struct sandboxes *b = k->boxes;
@@ -377,6 +387,7 @@ struct sandbox *sandbox_add(struct keeper *k, const struct row *r)
     sb->pid = (int32_t) r->pid;
     sandbox_text(&sb->engine_ref, r->engine_ref);
     sandbox_text(&sb->last_status, r->last_status);
+    sb->need_mb = sandbox_needed(r->last_status);
     sandbox_text(&sb->error_message, r->error_message);
     slot = hash_of(b, sb->id, strlen(sb->id));
     sb->next_hash = b->hash[slot];

@@ -47,6 +47,8 @@ struct sandbox {
     int64_t         idle_s, freeze_s, share_epoch;
     int64_t         created_ms, updated_ms, active_ms, started_ms, stopped_ms;
     int64_t         keepalive_ms, expires_ms, booted_mono_ms;
+    int64_t         lease_ms;   /* the last of its leases ends */
+    int64_t         need_mb;    /* of memory, when it last slept; 0: unknown */
     char           *image, *engine_ref, *spec_hash, *last_status;
     char           *host_mode, *error_message;
     const char     *error_code; /* static; of the last failure */

@@ -19,6 +19,7 @@
 #include "live.h"
 #include "machine.h"
 #include "peers.h"
+#include "reclaim.h"
 #include "stop.h"
 #include "store.h"
 #include "workspace.h"
@@ -103,7 +104,9 @@ void live_drop(struct sandbox *sb)
     loop_timer_clear(sb->k->loop, &live->deadline);
     loop_timer_clear(sb->k->loop, &live->retry);
     loop_timer_clear(sb->k->loop, &live->ports);
+    loop_timer_clear(sb->k->loop, &live->freeze);
     loop_timer_clear(sb->k->loop, &live->drain);
+    reclaim_end(sb);
     links_park_forget(sb);
     if (live->netns >= 0)
         close(live->netns);
@@ -508,6 +511,8 @@ static void start_door(struct sandbox *sb)
 
     live->step = STEP_DOOR;
     live->busy = true;
+    if (live->door_old != 0)
+        peers_door_drop(sb->k, sb->id, live->door_old);
     live->door_old = live->door_gen;
     live->door_gen = live->mode == MODE_ADOPT ? sb->generation
         : sb->reserved;
@@ -613,6 +618,7 @@ void start_thaw(struct sandbox *sb, bool frozen)
 {
     struct live *live = live_of(sb);
 
+    reclaim_end(sb);
     live->mode = MODE_THAW;
     live->frozen = false;
     live->fault.code = NULL;

@@ -3,6 +3,7 @@
  */
 #include "stop.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 #include "machine.h"
 #include "news.h"
 #include "peers.h"
+#include "reclaim.h"
 #include "start.h"
 #include "store.h"
 #include "workspace.h"
@@ -23,6 +25,15 @@
 /* The engine gets a little longer than the guest, which is told first. */
 #define STOP_GRACE_S  2
 #define DRAIN_LOOK_MS 20
+
+/* Before it is frozen, because after that its memory is taken. */
+static void stop_measure(struct sandbox *sb)
+{
+    int64_t bytes = usage_memory(sb);
+
+    if (bytes >= 0)
+        sb->need_mb = (bytes >> 20) + 1;
+}
 
 void stop_keep_status(struct sandbox *sb)
 {
@@ -38,7 +49,8 @@ void stop_keep_status(struct sandbox *sb)
     for (i = 0; i < st->nports; i++)
         buf_printf(&b, "%s{\"port\":%u,\"families\":%u}", i > 0 ? "," : "",
             st->ports[i].port, st->ports[i].families & 3u);
-    buf_str(&b, "]}");
+    buf_str(&b, "]");
+    buf_printf(&b, ",\"memory_mb\":%" PRId64 "}", sb->need_mb);
     if (!b.failed)
         sandbox_text(&sb->last_status, b.data);
     buf_fini(&b);
@@ -90,10 +102,13 @@ static void stop_frozen(void *arg, const struct engine_result *r)
     if (r->error != NULL)
         log_warn("sandbox=%s freeze: %s", sb->id, r->error->msg);
     machine_event(sb, r->error == NULL ? EV_DONE : EV_FAILED);
+    if (r->error == NULL)
+        reclaim_begin(sb);
 }
 
 void stop_freeze(struct sandbox *sb)
 {
+    stop_measure(sb);
     stop_keep_status(sb);
     engine_freeze(sb->k->engine, sb->engine_ref, stop_frozen, sb);
 }
@@ -182,8 +197,11 @@ static void stop_thawed(void *arg, const struct engine_result *r)
 
 void stop_begin(struct sandbox *sb, bool thaw_first)
 {
+    reclaim_end(sb);
     live_of(sb)->drain_until_ms = loop_now_ms(sb->k->loop)
         + sb->k->s->stop_timeout_s * 1000;
+    if (!thaw_first)
+        stop_measure(sb);
     stop_keep_status(sb);
     news_asleep(sb);
     if (thaw_first && sb->engine_ref != NULL)

@@ -53,9 +53,11 @@ static const char *const store_sql[ST_COUNT] = {
         "template_name,git_remote_url,ports,labels,services,setup,env,"
         "visibility,idle_policy,wake_on,ports_policy,host_header,memory_mb,"
         "cpus_milli,pids,disk_mb,idle_s,freeze_s,ttl_s,node,engine,uid,addr,"
-        "created_ms,updated_ms,active_ms,expires_ms) VALUES(?1,?2,?3,?4,?5,"
+        "created_ms,updated_ms,active_ms,expires_ms,share_epoch)"
+        " VALUES(?1,?2,?3,?4,?5,"
         "?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,"
-        "?23,?24,?25,?26,?27,?28,?29,?30,?31,?32,?33,?34,?35,?35,?35,?36)",
+        "?23,?24,?25,?26,?27,?28,?29,?30,?31,?32,?33,?34,?35,?35,?35,?36,"
+        "?35/1000)",
     [ST_REATTACH] = "UPDATE sandboxes SET rung=?2, generation=?3, key=?4,"
         "project_id=?5, project_user=?6, ext_user=?7, ext_project=?8,"
         "ext_workspace=?9, image=?10, template_name=?11, git_remote_url=?12,"
@@ -65,7 +67,8 @@ static const char *const store_sql[ST_COUNT] = {
         "disk_mb=?26, idle_s=?27, freeze_s=?28, ttl_s=?29, created_ms=?30,"
         "updated_ms=?30, active_ms=?30, expires_ms=?31, started_ms=NULL,"
         "stopped_ms=NULL, keepalive_ms=NULL, error_message=NULL,"
-        "stopped_by=0, ws_epoch=ws_epoch+1, version=version+1 WHERE id=?1",
+        "stopped_by=0, ws_epoch=ws_epoch+1, version=version+1,"
+        "share_epoch=max(share_epoch+1,?30/1000) WHERE id=?1",
     [ST_UPDATE] = "UPDATE sandboxes SET labels=?2, visibility=?3,"
         " idle_policy=?4, wake_on=?5, ports_policy=?6, host_header=?7,"
         " ports=?8, memory_mb=?9, cpus_milli=?10, pids=?11, disk_mb=?12,"
@@ -93,6 +96,31 @@ static const char *const store_sql[ST_COUNT] = {
     [ST_OP_KNOWN] = "SELECT 1 FROM ops WHERE number=?1",
     [ST_PRUNE] = "DELETE FROM ops WHERE number IN (SELECT number FROM ops"
         " WHERE ended_ms IS NOT NULL AND ended_ms<?1 LIMIT 500)",
+    [ST_OP_DONE] = "INSERT INTO ops(tenant,kind,sandbox,shape,idem_key,"
+        "idem_hash,actor,request_id,state,http_status,answer,created_ms,"
+        "ended_ms) VALUES(?1,?2,?3,'v1',?4,?5,?6,?7,2,?8,?9,?10,?10)",
+    [ST_SHARE_INSERT] = "INSERT INTO shares(id,sandbox,port,label,max_uses,"
+        "actor,made_ms,expires_ms) VALUES(?1,?2,?3,?4,?5,?6,?7,?8)",
+    [ST_SHARE_COUNT] = "SELECT count(*) FROM shares WHERE sandbox=?1"
+        " AND expires_ms>?2",
+    [ST_SHARE_CHECK] = "SELECT 1 FROM shares WHERE id=?1 AND sandbox=?2"
+        " AND expires_ms>?3",
+    [ST_SHARE_USE] = "UPDATE shares SET uses=uses+(last_use IS NOT ?3),"
+        " last_use=?3 WHERE id=?1 AND sandbox=?2"
+        " AND (max_uses=0 OR uses<max_uses OR last_use IS ?3)",
+    [ST_SHARE_DELETE] = "DELETE FROM shares WHERE id=?1 AND sandbox=?2",
+    [ST_SHARES_END] = "DELETE FROM shares WHERE sandbox=?1",
+    [ST_SHARE_EPOCH] = "UPDATE sandboxes SET share_epoch=?2 WHERE id=?1",
+    [ST_SHARE_PRUNE] = "DELETE FROM shares WHERE id IN (SELECT id FROM shares"
+        " WHERE expires_ms<?1 LIMIT 500)",
+    [ST_LEASE] = "INSERT INTO leases(id,sandbox,reason,until_ms,made_ms)"
+        " VALUES(?1,?2,?3,?4,?5)",
+    [ST_LEASE_TIDY] = "DELETE FROM leases WHERE sandbox=?1 AND until_ms<?2",
+    [ST_LEASE_DROP] = "DELETE FROM leases WHERE id=?1 AND sandbox=?2",
+    [ST_LEASES] = "SELECT id,reason,until_ms,made_ms FROM leases"
+        " WHERE sandbox=?1 AND until_ms>?2 ORDER BY made_ms,id",
+    [ST_LEASE_ENDS] = "SELECT sandbox,max(until_ms) FROM leases"
+        " GROUP BY sandbox",
 };
 
 /* ---- a full disk --------------------------------------------------------- */

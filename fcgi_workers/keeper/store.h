@@ -104,6 +104,36 @@ int store_each_open_op(struct keeper *k,
     void (*fn)(void *arg, const struct store_open_op *o), void *arg,
     struct err *e);
 
+/* ---- shares (store_shares.c) --------------------------------------------- */
+struct share {                  /* borrowed */
+    char        id[ID_ULID_LEN + 1];
+    const char *sandbox, *label, *actor;
+    int64_t     port, max_uses; /* 0: any, no limit */
+    int64_t     made_ms, expires_ms;
+};
+int store_share_insert(struct keeper *k, const struct share *share,
+    struct err *e);
+int store_share_count(struct keeper *k, const char *sandbox, int64_t now_ms,
+    int64_t *out, struct err *e);
+/* 1 it is there and not over, 0 not, -1. */
+int store_share_check(struct keeper *k, const char *sandbox,
+    const char *share, int64_t now_ms, struct err *e);
+/* Counts one use: 1; 0: none was left. */
+int store_share_use(struct keeper *k, const char *sandbox, const char *share,
+    int64_t number, struct err *e);
+/* 1 it was there, 0 not, -1. */
+int store_share_delete(struct keeper *k, const char *sandbox,
+    const char *share, struct err *e);
+int store_shares_end(struct keeper *k, const char *sandbox, struct err *e);
+int store_share_epoch(struct keeper *k, const char *sandbox, int64_t epoch,
+    struct err *e);
+void store_share_prune(struct keeper *k);
+/* The answer of a call that has an Idempotency-Key and is over at once. */
+int store_op_done(struct keeper *k, const char *tenant, const char *kind,
+    const char *sandbox, const char *idem_key, const char *idem_hash,
+    const char *actor, const char *request_id, int status,
+    const char *answer, struct err *e);
+
 /* Was a sandbox with this id ever ours? (audit knows) */
 bool store_knew(struct keeper *k, const char *id);
 bool store_op_known(struct keeper *k, int64_t number);

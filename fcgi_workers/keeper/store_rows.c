@@ -264,7 +264,9 @@ int store_reattach(struct keeper *k, const struct row *r, const char *env,
         return -1;
     sqlite3_bind_int64(s, 30, r->created_ms);
     st_when(s, 31, r->expires_ms);
-    return st_run(st, s, "storing a sandbox anew", e);
+    if (st_run(st, s, "storing a sandbox anew", e) == -1)
+        return -1;
+    return store_shares_end(k, r->id, e);
 }
 
 int store_update(struct keeper *k, const struct row *r, struct err *e)

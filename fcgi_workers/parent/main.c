@@ -17,6 +17,7 @@
 #include "../api/api.h"
 #include "../common/log.h"
 #include "../common/settings.h"
+#include "../common/ticket_keys.h"
 #include "../door/door_role.h"
 #include "../keeper/keeper.h"
 #include "../net/net_role.h"
@@ -43,6 +44,7 @@ static const char main_help[] =
     "  start                 run in the background, restarted if it dies\n"
     "  stop [--engine]       stop; with --engine an own Docker Engine, too\n"
     "  reload                read the settings anew\n"
+    "  rotate-keys           sign tickets with a new key; reloads\n"
     "  status                each part, its pid, since when, restarts\n"
     "  check                 read the settings and look whether all is there\n"
     "  settings --markdown   the documentation of all settings\n"
@@ -79,6 +81,20 @@ main_stop(struct main_args *a)
 static int
 main_reload(struct main_args *a)
 {
+    return watcher_reload(a->s);
+}
+
+/* Tickets that the key before the last one signed are void from now on. */
+static int
+main_rotate_keys(struct main_args *a)
+{
+    struct err e;
+
+    if (ticket_keys_rotate(a->s->data_dir, &e) != 0) {
+        fprintf(stderr, "holdfastd: %s\n", e.msg);
+        return 111;
+    }
+    printf("tickets are signed with a new key\n");
     return watcher_reload(a->s);
 }
 
@@ -186,6 +202,7 @@ static const struct main_command {
     { "start",      "",                     true,  main_start },
     { "stop",       "?--engine",            true,  main_stop },
     { "reload",     "",                     true,  main_reload },
+    { "rotate-keys", "",                    true,  main_rotate_keys },
     { "status",     "",                     true,  main_status },
     { "check",      "",                     true,  main_check },
     { "nginx-conf", "DIR",                  true,  main_nginx_conf },

@@ -15,6 +15,7 @@
 
 #include "../common/buf.h"
 #include "../common/files.h"
+#include "../common/ticket_keys.h"
 #include "tokens_file.h"
 
 #define CONF_PIECES   "lua-free-config"
@@ -93,7 +94,8 @@ conf_http_paths(const struct conf *c, struct buf *b)
     buf_printf(b, "access_log            %s/access.log holdfast;\n\n",
         s->log_dir);
     buf_printf(b, "holdfast_keeper unix:%s/keeper.sock;\n", s->run_dir);
-    buf_printf(b, "holdfast_door   unix:%s/door.sock;\n\n", s->run_dir);
+    buf_printf(b, "holdfast_door   unix:%s/door.sock;\n", s->run_dir);
+    buf_printf(b, "holdfast_redis  unix:%s/redis.sock;\n\n", s->run_dir);
 }
 
 static void
@@ -115,6 +117,13 @@ conf_http(const struct conf *c, struct buf *b)
     conf_list(b, "holdfast_origins", s->api_origins);
     conf_list(b, "holdfast_hosts  ", s->api_hosts);
     buf_printf(b, "holdfast_rate    %lld;\n\n", (long long)s->rate_per_s);
+
+    buf_str(b, "# What signs tickets of private previews: data_dir; "
+        "preview_scheme https\n");
+    buf_printf(b, "holdfast_ticket_keys   %s/" TICKET_KEYS_FILE ";\n",
+        s->data_dir);
+    buf_printf(b, "holdfast_secure_cookie %s;\n\n",
+        strcmp(s->preview_scheme, "https") == 0 ? "on" : "off");
 
     buf_str(b, "# hold_max_s, op_hold_max_s, hold_max_per_sandbox "
         "hold_max_total\n");

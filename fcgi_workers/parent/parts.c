@@ -31,6 +31,7 @@
 #include "orphans.h"
 #include "privs.h"
 #include "spawn.h"
+#include "../common/ticket_keys.h"
 #include "tokens_file.h"
 
 #define PARTS_SELF        "/proc/self/exe"
@@ -127,6 +128,7 @@ static int
 parts_folders(struct parts *ps, struct err *e)
 {
     const struct settings *s = ps->s;
+    struct ticket_keys     keys;
 
     if (files_own_dir(s->run_dir, 0755, 0, 0, e) != 0
         || files_own_dir(s->data_dir, 0750, 0, ps->api_gid, e) != 0
@@ -134,6 +136,10 @@ parts_folders(struct parts *ps, struct err *e)
     {
         return -1;
     }
+    /* before nginx looks for them */
+    if (ticket_keys_load(&keys, s->data_dir, 1, e) != 0)
+        return -1;
+    explicit_bzero(&keys, sizeof(keys));
     return s->run_redis ? parts_redis_folder(ps, e) : 0;
 }
 

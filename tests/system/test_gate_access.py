@@ -314,7 +314,7 @@ class Callers(GateCase):
     def test_private(self):
         self.box("c7", private=True)
         status, _, body = self.asleep("c7")
-        self.assertEqual(status, 403)
+        self.assertEqual(status, 401)
         self.assertIn(b"private", body)
         self.assertEqual(self.k.asked("c7", "wake"), [])
 

@@ -1,5 +1,8 @@
 """Going to sleep: when nobody needs it, and never while somebody does."""
 
+import datetime
+import os
+import signal
 import threading
 import time
 import unittest
@@ -7,6 +10,11 @@ import unittest
 from case import Case, until
 
 LIMIT = 300
+
+
+def stamp(text):
+    return datetime.datetime.fromisoformat(
+        text.replace("Z", "+00:00")).timestamp()
 
 
 class Sleeping(Case):
@@ -91,7 +99,10 @@ class Idle(Sleeping):
 
 class Freeze(Sleeping):
     seconds = 90
-    settings = {"idle_s": 600, "freeze_s": 2}
+    settings = {"idle_s": 600, "freeze_s": 2, "quiet_s": 5}
+
+    def frozen(self, box):
+        until("it is frozen", lambda: self.s.state(box) == "frozen", 30)
 
     def test_frozen_and_back(self):
         box = self.s.create_app(3000)
@@ -121,6 +132,18 @@ class Freeze(Sleeping):
         self.status(200, self.s.preview(box))
         self.s.purge(box)
 
+    def test_paused_and_unpaused_behind_our_back(self):
+        box = self.s.create_app(3000, freeze_s=3000)
+        ref = self.s.container(box)["Id"]
+        self.s.docker.call("POST", f"/containers/{ref}/pause")
+        self.frozen(box)
+        self.status(200, self.s.preview(box))
+        self.s.expect(200, "POST", f"/v1/sandboxes/{box}/freeze")
+        self.s.docker.call("POST", f"/containers/{ref}/unpause")
+        until("it runs", lambda: self.s.state(box) == "running")
+        self.status(200, self.s.preview(box))
+        self.s.purge(box)
+
     def test_visits_while_it_freezes_again_and_again(self):
         """Our own sleeping never costs a request."""
         box = self.s.create_app(3000)
@@ -133,3 +156,210 @@ class Freeze(Sleeping):
             # Just about the moment at which it is frozen.
             time.sleep((1.9, 2.0, 2.1, 2.2, 2.5)[n % 5])
         self.s.purge(box)
+
+    def cgroup(self, box, v1, v2):
+        """What a file of the sandbox's memory group says."""
+        pid = self.s.docker.inspect(
+            self.s.container(box)["Id"])["State"]["Pid"]
+        with open(f"/proc/{pid}/cgroup") as f:
+            groups = dict(line.strip().split(":", 2)[1:] for line in f)
+        path = f"/sys/fs/cgroup/memory{groups['memory']}/{v1}" \
+            if "memory" in groups else f"/sys/fs/cgroup{groups['']}/{v2}"
+        with open(path) as f:
+            return int(f.read())
+
+    def memory(self, box):
+        return self.cgroup(box, "memory.usage_in_bytes", "memory.current")
+
+    def test_memory_of_the_frozen_goes_back(self):
+        box = self.s.create_app(3000)
+        self.s.sh(box, "head -c 40000000 /dev/zero > big; sync; cat big big "
+                  "> /dev/null")
+        self.assertGreater(self.memory(box), 40 << 20)
+        self.frozen(box)
+        until("its memory is given back",
+              lambda: self.memory(box) < 20 << 20, 20)
+        self.assertEqual("40000000\n", self.s.sh(box, "wc -c < big"))
+        self.s.purge(box)
+
+    def test_a_message_on_an_open_socket_wakes(self):
+        """It is silent for longer than quiet_s, then it speaks."""
+        box = self.s.create_app(3000)
+        ws = self.s.raw(
+            "GET /ws HTTP/1.1\r\nHost: " + self.s.preview_host(box)
+            + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += ws.recv(4096)
+        self.assertIn(b" 101 ", head)
+        for i in range(3):
+            idle = self.idle(box)
+            self.assertEqual("busy", idle["state"], idle)
+            self.frozen(box)
+            self.assertEqual([], self.idle(box)["because"])
+            # Of another length each time: else it were a heartbeat.
+            text = b"hello" * (i + 1)
+            message = bytes((0x82, 0x80 + len(text))) + bytes(4) + text
+            ws.sendall(message)
+            got = b""
+            while len(got) < len(message):
+                more = ws.recv(4096)
+                self.assertTrue(more, "the socket ended")
+                got += more
+            self.assertEqual(message, got)
+            until("it runs", lambda: self.s.state(box) == "running", 5,
+                  every=0.02)
+        ws.close()
+        self.s.purge(box)
+
+    def idle(self, box):
+        return self.s.expect(200, "GET", f"/v1/sandboxes/{box}/idle").json
+
+    def test_a_caller_freezes(self):
+        box = self.s.create_app(3000, freeze_s=3000, idle_s=6000)
+        row = self.s.expect(200, "POST", f"/v1/sandboxes/{box}/freeze").json
+        self.assertEqual("frozen", row["state"])
+        # again is as well, and so is one that is stopped
+        self.s.expect(200, "POST", f"/v1/sandboxes/{box}/freeze")
+        self.status(200, self.s.preview(box))
+        self.assertEqual("running", self.s.state(box))
+        slow = threading.Thread(
+            target=lambda: self.s.preview(box, 3000, "/slow?3000"))
+        slow.start()
+        until("it is in flight", lambda: any(
+            r["class"] == "http_inflight" for r in self.idle(box)["because"]))
+        self.error(409, "conflict", self.s.api(
+            "POST", f"/v1/sandboxes/{box}/freeze"))
+        slow.join()
+        self.s.stop_box(box)
+        row = self.s.expect(200, "POST", f"/v1/sandboxes/{box}/freeze").json
+        self.assertEqual("stopped", row["state"])
+        self.s.purge(box)
+
+
+class Explained(Sleeping):
+    """GET …/idle, leases and keepalives, on sandboxes that sleep late."""
+    settings = {"idle_s": 6000, "freeze_s": 300, "lease_max_s": 600,
+                "leases_max": 2}
+
+    def idle(self, box):
+        return self.s.expect(200, "GET", f"/v1/sandboxes/{box}/idle").json
+
+    def classes(self, box):
+        return {r["class"] for r in self.idle(box)["because"]}
+
+    def test_because(self):
+        s = self.s
+        box = s.create_app(3000)
+        self.status(200, s.preview(box))
+        idle = self.idle(box)
+        self.assertEqual(("busy", "running"), (idle["state"], idle["rung"]))
+        self.assertIn("http_recent", {r["class"] for r in idle["because"]})
+        self.assertTrue(idle["sleeps_at"])
+        run = threading.Thread(target=lambda: s.sh(box, "sleep 3"))
+        run.start()
+        until("the exec shows", lambda: "exec_running" in self.classes(box))
+        run.join()
+        until("it is over", lambda: "exec_running" not in self.classes(box))
+        burn = threading.Thread(target=lambda: s.exec(
+            box, "while :; do :; done", timeout_ms=4000))
+        burn.start()
+        until("the CPU shows", lambda: "cpu_busy" in self.classes(box))
+        burn.join()
+        s.expect(200, "PATCH", f"/v1/sandboxes/{box}",
+                 {"idle_policy": "always_on"})
+        idle = self.idle(box)
+        self.assertIn("always_on", {r["class"] for r in idle["because"]})
+        self.assertIsNone(idle["sleeps_at"])
+        s.purge(box)
+
+    def test_asking_changes_nothing(self):
+        """Nor does what says that it is no activity."""
+        s = self.s
+        box = s.create_app(3000, freeze_s=12)
+
+        def sleeps():
+            return self.idle(box)["sleeps_at"]
+        self.status(200, s.preview(box))
+        first = sleeps()
+        for _ in range(5):
+            s.get(box)
+            s.preview(box, headers={"X-Sandbox-Activity": "none"})
+            s.expect(200, "GET", f"/v1/sandboxes/{box}/ports")
+        self.assertLess(abs(stamp(sleeps()) - stamp(first)), 0.3)
+        self.status(200, s.preview(box))
+        self.assertGreater(stamp(sleeps()) - stamp(first), 0.4)
+        s.purge(box)
+
+    def test_asleep(self):
+        box = self.s.create_app(3000)
+        self.s.stop_box(box)
+        idle = self.idle(box)
+        self.assertEqual(("idle", "stopped", [], None), (
+            idle["state"], idle["rung"], idle["because"], idle["sleeps_at"]))
+        self.assertEqual("stopped", self.s.state(box))
+        self.s.purge(box)
+        self.error(404, "not_found", self.s.api(
+            "GET", f"/v1/sandboxes/{box}/idle"))
+
+    def test_leases(self):
+        s = self.s
+        box = s.create_app(3000)
+        at = f"/v1/sandboxes/{box}/leases"
+        one = s.expect(201, "POST", at, {"ttl_s": 600, "reason": "ci"}).json
+        self.assertEqual(("ci", box), (one["reason"], one["sandbox_id"]))
+        two = s.expect(201, "POST", at, {"ttl_s": 1}).json
+        self.error(429, "quota_exceeded", s.api("POST", at, {"ttl_s": 1}))
+        idle = self.idle(box)
+        self.assertIn({"class": "lease", "id": one["id"],
+                       "since": one["created_at"],
+                       "until": one["expires_at"]}, idle["because"])
+        self.assertGreaterEqual(idle["sleeps_at"], one["expires_at"])
+        until("the short one is over", lambda: [one] == s.expect(
+            200, "GET", at).json["leases"])
+        s.restart()
+        self.assertEqual([one], s.expect(200, "GET", at).json["leases"])
+        s.expect(204, "DELETE", f"{at}/{one['id']}")
+        self.error(404, "not_found", s.api("DELETE", f"{at}/{two['id']}x"))
+        self.assertNotIn("lease", self.classes(box))
+        for bad in ({}, {"ttl_s": 0}, {"ttl_s": 601}, {"ttl_s": "1"},
+                    {"ttl_s": 1.5}, {"ttl_s": 1, "reason": ""},
+                    {"ttl_s": 1, "reason": 7}, {"ttl_s": 1, "x": 1}, []):
+            self.status(400, s.api("POST", at, bad))
+        s.purge(box)
+
+    def test_keepalive_shows(self):
+        s = self.s
+        box = s.create_app(3000)
+        s.expect(200, "POST", f"/sandbox/{box}/keepalive",
+                 {"until": int(time.time()) + 4000})
+        idle = self.idle(box)
+        self.assertIn("keepalive", {r["class"] for r in idle["because"]})
+        self.assertGreater(stamp(idle["sleeps_at"]), time.time() + 3900)
+        s.purge(box)
+
+
+class WithoutRedis(Sleeping):
+    """What cannot be known counts as work."""
+    settings = {"idle_s": 600, "freeze_s": 2}
+
+    def test_nothing_sleeps_and_then_it_does(self):
+        s = self.s
+        box = s.create_app(3000)
+        [redis] = s.parts()["redis"]
+        os.kill(redis, signal.SIGSTOP)
+        try:
+            end = time.monotonic() + 8
+            while time.monotonic() < end:
+                self.assertEqual("running", s.state(box))
+                time.sleep(0.2)
+            self.status(200, s.preview(box))
+        finally:
+            os.kill(redis, signal.SIGCONT)
+        until("it is frozen", lambda: s.state(box) == "frozen", 30)
+        self.status(200, s.preview(box))
+        s.kill("redis")
+        until("Redis is back, empty", lambda: s.parts().get("redis"), 20)
+        until("it is frozen", lambda: s.state(box) == "frozen", 90)
+        s.purge(box)

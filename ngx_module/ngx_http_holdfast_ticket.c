@@ -1,0 +1,810 @@
+
+/*
+ * Who may enter a private preview: tickets (common/ticket.h).
+ *
+ *   query    hf_ticket=...        a visit becomes a cookie and a redirect to the
+ *                                 same path without it; what cannot follow one
+ *                                 (a WebSocket, an EventSource, a fetch) enters
+ *   header   X-Holdfast-Ticket
+ *   cookie   __Host-hf_ticket over TLS, hf_ticket without
+ *
+ * All of them are taken out of the request before anything else is done: the
+ * app, the access log and nginx' own error log never see one.
+ *
+ * A ticket whose epoch is the route's is checked here alone.  An older one may
+ * be of a share that was revoked: the keeper is asked, and a cookie is then
+ * made anew.  To turn a share's link into a cookie is a use of it: the keeper
+ * counts.  Nothing in here wakes a sandbox.
+ */
+
+
+#include "ngx_http_holdfast_module.h"
+
+#include <openssl/crypto.h>
+
+
+#define NGX_HTTP_HOLDFAST_NAME       "hf_ticket"
+#define NGX_HTTP_HOLDFAST_HOST_NAME  "__Host-hf_ticket"
+
+/* of ngx_http_holdfast_look(), worst first */
+
+typedef enum {
+    NGX_HTTP_HOLDFAST_NONE = 0,         /* there is none */
+    NGX_HTTP_HOLDFAST_BAD,
+    NGX_HTTP_HOLDFAST_EXPIRED,
+    NGX_HTTP_HOLDFAST_ELSEWHERE,        /* opens another port */
+    NGX_HTTP_HOLDFAST_LINK,             /* has to become a cookie first */
+    NGX_HTTP_HOLDFAST_REVOKED,
+    NGX_HTTP_HOLDFAST_USED,
+    NGX_HTTP_HOLDFAST_LATER,            /* the keeper cannot say now */
+    NGX_HTTP_HOLDFAST_GOOD
+} ngx_http_holdfast_look_e;
+
+
+typedef struct {
+    const char                *code;
+    const char                *text;
+} ngx_http_holdfast_denial_t;
+
+
+static ngx_uint_t ngx_http_holdfast_mentions(ngx_str_t *s);
+static ngx_int_t ngx_http_holdfast_take_query(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx);
+static ngx_int_t ngx_http_holdfast_take_cookies(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx);
+static ngx_int_t ngx_http_holdfast_join_cookies(ngx_http_request_t *r,
+    ngx_str_t *all);
+static ngx_uint_t ngx_http_holdfast_is_visit(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx);
+static ngx_uint_t ngx_http_holdfast_look(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx, ngx_http_holdfast_route_t *route,
+    ngx_str_t *text, struct ticket *t);
+static ngx_int_t ngx_http_holdfast_exchange(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx, ngx_http_holdfast_route_t *route);
+static ngx_int_t ngx_http_holdfast_present(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx, ngx_http_holdfast_route_t *route);
+static ngx_int_t ngx_http_holdfast_question(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx, ngx_http_holdfast_route_t *route,
+    ngx_uint_t i, ngx_uint_t use);
+static ngx_uint_t ngx_http_holdfast_said(ngx_http_holdfast_ctx_t *ctx);
+static ngx_int_t ngx_http_holdfast_denied(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx, ngx_uint_t look);
+static ngx_int_t ngx_http_holdfast_set_cookie(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx, ngx_http_holdfast_route_t *route);
+static ngx_int_t ngx_http_holdfast_redirect(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx);
+static ngx_uint_t ngx_http_holdfast_is_tls(ngx_http_request_t *r);
+
+
+static const ngx_http_holdfast_denial_t  ngx_http_holdfast_denials[] = {
+
+    { "unauthorized",                                   /* NONE */
+      "this preview is private; open it with a link that was shared with you, "
+      "or send a ticket in the header X-Holdfast-Ticket" },
+
+    { "unauthorized",                                   /* BAD */
+      "this preview is private, and the link or ticket is not one for it" },
+
+    { "unauthorized",                                   /* EXPIRED */
+      "this preview is private, and the link or ticket has expired" },
+
+    { "forbidden",                                      /* ELSEWHERE */
+      "the link or ticket does not open this port" },
+
+    { "unauthorized",                                   /* LINK */
+      "a link with max_uses has to be opened once, which makes it a cookie" },
+
+    { "forbidden",                                      /* REVOKED */
+      "the link was revoked or has expired" },
+
+    { "forbidden",                                      /* USED */
+      "the link was used as often as it may be" },
+
+    { "unavailable",                                    /* LATER */
+      "the link cannot be looked up now" }
+};
+
+
+char *
+ngx_http_holdfast_ticket_keys(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_holdfast_main_conf_t *hmcf = conf;
+
+    int              rc;
+    char             buf[TICKET_KEYS_TEXT];
+    ssize_t          n;
+    ngx_fd_t         fd;
+    ngx_str_t       *value, name;
+    ngx_file_info_t  fi;
+
+    if (hmcf->keys_set) {
+        return "is duplicate";
+    }
+
+    hmcf->keys_set = 1;
+
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "off") == 0) {
+        return NGX_CONF_OK;
+    }
+
+    name = value[1];
+
+    if (ngx_conf_full_name(cf->cycle, &name, 1) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    hmcf->keys = ngx_pcalloc(cf->pool, sizeof(struct ticket_keys));
+    if (hmcf->keys == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    fd = ngx_open_file(name.data, NGX_FILE_RDONLY|NGX_FILE_NONBLOCK,
+                       NGX_FILE_OPEN, 0);
+
+    if (fd == NGX_INVALID_FILE) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                           "cannot open ticket keys \"%V\"", &name);
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_fd_info(fd, &fi) == NGX_FILE_ERROR || !ngx_is_file(&fi)
+        || (fi.st_mode & (S_IRWXG|S_IRWXO)))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "ticket keys \"%V\" must be a file that only its "
+                           "owner may read (0600)", &name);
+        (void) ngx_close_file(fd);
+        return NGX_CONF_ERROR;
+    }
+
+    n = ngx_read_fd(fd, buf, sizeof(buf));
+    (void) ngx_close_file(fd);
+
+    rc = -1;
+
+    if (n > 0 && n < (ssize_t) sizeof(buf)) {
+        rc = ticket_keys_parse(buf, (size_t) n, hmcf->keys);
+    }
+
+    OPENSSL_cleanse(buf, sizeof(buf));
+
+    if (rc != 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "ticket keys \"%V\" must hold lines of previous, "
+                           "current or next and 64 hexadecimal digits",
+                           &name);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* Takes what may be a ticket out of a request for a preview. */
+
+ngx_int_t
+ngx_http_holdfast_ticket_take(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_http_holdfast_header(r, "x-holdfast-ticket", 17);
+
+    if (h) {
+        ctx->tickets[ctx->ntickets++] = h->value;
+    }
+
+    if (ngx_http_holdfast_take_query(r, ctx) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_holdfast_take_cookies(r, ctx);
+}
+
+
+static ngx_uint_t
+ngx_http_holdfast_mentions(ngx_str_t *s)
+{
+    return s->len >= sizeof(NGX_HTTP_HOLDFAST_NAME)
+           && ngx_strlcasestrn(s->data, s->data + s->len,
+                               (u_char *) NGX_HTTP_HOLDFAST_NAME,
+                               sizeof(NGX_HTTP_HOLDFAST_NAME) - 2)
+              != NULL;
+}
+
+
+static ngx_int_t
+ngx_http_holdfast_take_query(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx)
+{
+    size_t                n, len;
+    u_char               *p, *out, *args;
+    struct ticket_found   found;
+
+    if (!ngx_http_holdfast_mentions(&r->args)) {
+        return NGX_OK;
+    }
+
+    out = ngx_pnalloc(r->pool, r->args.len);
+    if (out == NULL) {
+        return NGX_ERROR;
+    }
+
+    len = ticket_cut((char *) r->args.data, r->args.len, '&',
+                     NGX_HTTP_HOLDFAST_NAME, (char *) out, &found, 1, &n);
+
+    if (n == 0) {
+        return NGX_OK;
+    }
+
+    ctx->link.data = (u_char *) found.p;
+    ctx->link.len = found.len;
+
+    r->args.data = out;
+    r->args.len = len;
+    ctx->args = r->args;
+
+    /* the URI that goes to the app */
+
+    args = ngx_strlchr(r->unparsed_uri.data,
+                       r->unparsed_uri.data + r->unparsed_uri.len, '?');
+
+    n = args ? (size_t) (args - r->unparsed_uri.data) : r->unparsed_uri.len;
+
+    p = ngx_pnalloc(r->pool, n + 1 + len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    args = ngx_cpymem(p, r->unparsed_uri.data, n);
+
+    if (len) {
+        *args++ = '?';
+        args = ngx_cpymem(args, out, len);
+    }
+
+    r->unparsed_uri.data = p;
+    r->unparsed_uri.len = args - p;
+
+    /* the line that error logs quote */
+
+    p = ngx_pnalloc(r->pool, r->method_name.len + 1 + r->unparsed_uri.len + 1
+                             + r->http_protocol.len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    r->request_line.len = ngx_sprintf(p, "%V %V %V", &r->method_name,
+                                      &r->unparsed_uri, &r->http_protocol)
+                          - p;
+    r->request_line.data = p;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_holdfast_take_cookies(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx)
+{
+    char                 *first, *second;
+    size_t                i, n, len;
+    ngx_str_t             all;
+    struct ticket_found   found[2][NGX_HTTP_HOLDFAST_TICKETS];
+    size_t                nfound[2];
+
+    if (ngx_http_holdfast_join_cookies(r, &all) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ctx->cookie = all;
+
+    if (!ngx_http_holdfast_mentions(&all)) {
+        return NGX_OK;
+    }
+
+    first = ngx_pnalloc(r->pool, 2 * all.len);
+    if (first == NULL) {
+        return NGX_ERROR;
+    }
+
+    second = first + all.len;
+
+    len = ticket_cut((char *) all.data, all.len, ';',
+                     NGX_HTTP_HOLDFAST_HOST_NAME, first, found[0],
+                     NGX_HTTP_HOLDFAST_TICKETS, &nfound[0]);
+
+    ctx->cookie.len = ticket_cut(first, len, ';', NGX_HTTP_HOLDFAST_NAME,
+                                 second, found[1], NGX_HTTP_HOLDFAST_TICKETS,
+                                 &nfound[1]);
+    ctx->cookie.data = (u_char *) second;
+
+    /* neither form counts where a browser would not have made it */
+
+    i = ngx_http_holdfast_is_tls(r) ? 0 : 1;
+
+    for (n = 0;
+         n < nfound[i] && ctx->ntickets < NGX_HTTP_HOLDFAST_TICKETS;
+         n++)
+    {
+        ctx->tickets[ctx->ntickets].data = (u_char *) found[i][n].p;
+        ctx->tickets[ctx->ntickets].len = found[i][n].len;
+        ctx->cookies |= 1 << ctx->ntickets++;
+    }
+
+    return NGX_OK;
+}
+
+
+/* HTTP/2 may send one header for each. */
+
+static ngx_int_t
+ngx_http_holdfast_join_cookies(ngx_http_request_t *r, ngx_str_t *all)
+{
+    size_t             len;
+    u_char            *p;
+    ngx_uint_t         i;
+    ngx_table_elt_t  **h;
+
+    ngx_str_null(all);
+
+    h = r->headers_in.cookies.elts;
+
+    if (r->headers_in.cookies.nelts == 0) {
+        return NGX_OK;
+    }
+
+    if (r->headers_in.cookies.nelts == 1) {
+        *all = h[0]->value;
+        return NGX_OK;
+    }
+
+    for (len = 0, i = 0; i < r->headers_in.cookies.nelts; i++) {
+        len += h[i]->value.len + 2;
+    }
+
+    p = ngx_pnalloc(r->pool, len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    all->data = p;
+
+    for (i = 0; i < r->headers_in.cookies.nelts; i++) {
+
+        if (i) {
+            *p++ = ';';
+            *p++ = ' ';
+        }
+
+        p = ngx_cpymem(p, h[i]->value.data, h[i]->value.len);
+    }
+
+    all->len = p - all->data;
+
+    return NGX_OK;
+}
+
+
+/*
+ * The sandbox is private, or the URL has a ticket in it.  NGX_OK: the caller
+ * may enter.
+ */
+
+ngx_int_t
+ngx_http_holdfast_private(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx,
+    ngx_http_holdfast_route_t *route)
+{
+    if (ctx->link.len && ngx_http_holdfast_is_visit(r, ctx)) {
+
+        if (!(route->flags & NGX_HTTP_HOLDFAST_PRIVATE)) {
+            return ngx_http_holdfast_redirect(r, ctx);
+        }
+
+        return ngx_http_holdfast_exchange(r, ctx, route);
+    }
+
+    if (!(route->flags & NGX_HTTP_HOLDFAST_PRIVATE)) {
+        return NGX_OK;
+    }
+
+    return ngx_http_holdfast_present(r, ctx, route);
+}
+
+
+/* Who follows a redirect, with the cookie that it sets. */
+
+static ngx_uint_t
+ngx_http_holdfast_is_visit(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx)
+{
+    ngx_table_elt_t  *mode, *accept;
+
+    if (r->method != NGX_HTTP_GET || ngx_http_holdfast_is_upgrade(r)
+        || ctx->treat == NGX_HTTP_HOLDFAST_TURN_AWAY)
+    {
+        return 0;
+    }
+
+    mode = ngx_http_holdfast_header(r, "sec-fetch-mode", 14);
+
+    if (mode) {
+        return mode->value.len == 8
+               && ngx_strncmp(mode->value.data, "navigate", 8) == 0;
+    }
+
+    accept = ngx_http_holdfast_header(r, "accept", 6);
+
+    return accept == NULL
+           || ngx_strlcasestrn(accept->value.data,
+                               accept->value.data + accept->value.len,
+                               (u_char *) "text/event-stream", 17 - 1)
+              == NULL;
+}
+
+
+/* Without the keeper: what a text says, here and now. */
+
+static ngx_uint_t
+ngx_http_holdfast_look(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx,
+    ngx_http_holdfast_route_t *route, ngx_str_t *text, struct ticket *t)
+{
+    ngx_http_holdfast_main_conf_t  *hmcf;
+
+    hmcf = ngx_http_get_module_main_conf(r, ngx_http_holdfast_module);
+
+    if (hmcf->keys == NULL) {
+        return NGX_HTTP_HOLDFAST_BAD;
+    }
+
+    switch (ticket_check((char *) text->data, text->len, hmcf->keys,
+                         route->tenant, ngx_time(), t))
+    {
+    case TICKET_OK:
+        break;
+
+    case TICKET_EXPIRED:
+        return NGX_HTTP_HOLDFAST_EXPIRED;
+
+    default:
+        return NGX_HTTP_HOLDFAST_BAD;
+    }
+
+    if (ngx_strcmp(t->id, ctx->name.id) != 0) {
+        return NGX_HTTP_HOLDFAST_BAD;
+    }
+
+    if (!ticket_opens(t, ctx->name.port)) {
+        return NGX_HTTP_HOLDFAST_ELSEWHERE;
+    }
+
+    return NGX_HTTP_HOLDFAST_GOOD;
+}
+
+
+/*
+ * A visit by a link: a cookie, and the same URL without the ticket.  Who has a
+ * cookie already does not use the link up, and who comes with one that is void
+ * is judged by the cookie when the redirect is followed.
+ */
+
+static ngx_int_t
+ngx_http_holdfast_exchange(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx, ngx_http_holdfast_route_t *route)
+{
+    ngx_uint_t     i, look, other;
+    struct ticket  t;
+
+    look = ngx_http_holdfast_look(r, ctx, route, &ctx->link, &ctx->ticket);
+    other = 0;
+
+    for (i = 0; i < ctx->ntickets; i++) {
+
+        if (ngx_http_holdfast_look(r, ctx, route, &ctx->tickets[i], &t)
+            != NGX_HTTP_HOLDFAST_GOOD
+            || t.kind != 't')
+        {
+            continue;
+        }
+
+        if (look != NGX_HTTP_HOLDFAST_GOOD
+            || (t.epoch == route->share_epoch
+                && ngx_strcmp(t.share, ctx->ticket.share) == 0
+                && t.expires_s >= ctx->ticket.expires_s))
+        {
+            return ngx_http_holdfast_redirect(r, ctx);
+        }
+
+        other = 1;
+    }
+
+    if (look != NGX_HTTP_HOLDFAST_GOOD) {
+        return ngx_http_holdfast_denied(r, ctx, look);
+    }
+
+    if (ctx->treat == NGX_HTTP_HOLDFAST_CARD) {
+
+        /* a link in a chat is looked at by machines first */
+
+        return ngx_http_holdfast_card(r, ctx);
+    }
+
+    if (ctx->ticket.share[0] || ctx->ticket.epoch != route->share_epoch) {
+
+        if (!ctx->share_answered) {
+            return ngx_http_holdfast_question(r, ctx, route, 0, 1);
+        }
+
+        look = ngx_http_holdfast_said(ctx);
+
+        if (look != NGX_HTTP_HOLDFAST_GOOD && !other) {
+            return ngx_http_holdfast_denied(r, ctx, look);
+        }
+    }
+
+    if (look == NGX_HTTP_HOLDFAST_GOOD
+        && ngx_http_holdfast_set_cookie(r, ctx, route) != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_http_holdfast_redirect(r, ctx);
+}
+
+
+/* Any ticket that the request has. */
+
+static ngx_int_t
+ngx_http_holdfast_present(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx, ngx_http_holdfast_route_t *route)
+{
+    ngx_uint_t      i, n, look, worst;
+    ngx_str_t      *text;
+
+    worst = NGX_HTTP_HOLDFAST_NONE;
+    n = ctx->ntickets + (ctx->link.len ? 1 : 0);
+
+    for (i = 0; i < n; i++) {
+
+        text = i < ctx->ntickets ? &ctx->tickets[i] : &ctx->link;
+
+        look = ngx_http_holdfast_look(r, ctx, route, text, &ctx->ticket);
+
+        if (look == NGX_HTTP_HOLDFAST_GOOD && ctx->ticket.kind != 't') {
+            look = NGX_HTTP_HOLDFAST_LINK;
+        }
+
+        if (look == NGX_HTTP_HOLDFAST_GOOD
+            && ctx->ticket.epoch != route->share_epoch)
+        {
+            if (!ctx->share_answered || ctx->share_index != i
+                || ctx->share_epoch != route->share_epoch)
+            {
+                if (!(ctx->void_tickets & (1 << i))) {
+                    return ngx_http_holdfast_question(r, ctx, route, i, 0);
+                }
+
+                look = NGX_HTTP_HOLDFAST_REVOKED;
+
+            } else {
+                look = ngx_http_holdfast_said(ctx);
+            }
+
+            if (look == NGX_HTTP_HOLDFAST_REVOKED) {
+                ctx->void_tickets |= 1 << i;
+            }
+
+            if (look == NGX_HTTP_HOLDFAST_GOOD && (ctx->cookies & (1 << i))
+                && !ctx->cookie_set)
+            {
+                /* so that the next request need not ask */
+
+                if (ngx_http_holdfast_set_cookie(r, ctx, route) != NGX_OK) {
+                    return NGX_HTTP_INTERNAL_SERVER_ERROR;
+                }
+            }
+        }
+
+        if (look == NGX_HTTP_HOLDFAST_GOOD) {
+            ctx->share_epoch = route->share_epoch;
+            return NGX_OK;
+        }
+
+        worst = ngx_max(worst, look);
+    }
+
+    ngx_memzero(&ctx->ticket, sizeof(struct ticket));
+
+    return ngx_http_holdfast_denied(r, ctx, worst);
+}
+
+
+/* Of ctx->ticket; the answer is about ticket i and the epoch of now. */
+
+static ngx_int_t
+ngx_http_holdfast_question(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx, ngx_http_holdfast_route_t *route,
+    ngx_uint_t i, ngx_uint_t use)
+{
+    ngx_int_t  rc;
+
+    ctx->rounds++;
+
+    ctx->share_answered = 0;
+    ctx->share_index = i;
+    ctx->share_use = use;
+    ctx->share_epoch = route->share_epoch;
+    ctx->share_number = (uint64_t) ngx_random() << 31 | ngx_random();
+
+    rc = ngx_http_holdfast_hold_share(r, ctx);
+
+    if (rc == NGX_BUSY) {
+        return ngx_http_holdfast_fail(r, ctx, "queue_full", 2,
+                                      "too many requests wait already");
+    }
+
+    return rc == NGX_ERROR ? NGX_HTTP_INTERNAL_SERVER_ERROR : rc;
+}
+
+
+static ngx_uint_t
+ngx_http_holdfast_said(ngx_http_holdfast_ctx_t *ctx)
+{
+    switch (ctx->share_said) {
+
+    case LINE_SHARE_OK:
+        return NGX_HTTP_HOLDFAST_GOOD;
+
+    case LINE_SHARE_GONE:
+        return NGX_HTTP_HOLDFAST_REVOKED;
+
+    case LINE_SHARE_USED:
+        return NGX_HTTP_HOLDFAST_USED;
+
+    default:
+        return NGX_HTTP_HOLDFAST_LATER;
+    }
+}
+
+
+static ngx_int_t
+ngx_http_holdfast_denied(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx,
+    ngx_uint_t look)
+{
+    const ngx_http_holdfast_denial_t  *denial;
+
+    ngx_http_holdfast_count(denied);
+
+    denial = &ngx_http_holdfast_denials[look];
+
+    /* the URL may still have a ticket in it that opens something */
+
+    if (ngx_http_holdfast_add_header(r, "Referrer-Policy", "no-referrer")
+        != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (denial->code[0] == 'u' && look != NGX_HTTP_HOLDFAST_LATER
+        && ngx_http_holdfast_add_header(r, "WWW-Authenticate",
+                                        "Holdfast-Ticket realm=\"preview\"")
+           != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_http_holdfast_fail(r, ctx, denial->code, 0, "%s",
+                                  denial->text);
+}
+
+
+/*
+ * ctx->ticket as a cookie of this one host.  Over TLS it also goes with a
+ * preview that stands in an iframe of another site, but of that site alone.
+ */
+
+static ngx_int_t
+ngx_http_holdfast_set_cookie(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx, ngx_http_holdfast_route_t *route)
+{
+    char                            text[TICKET_MAX + 1];
+    u_char                          value[TICKET_MAX + 192];
+    struct ticket                   t;
+    ngx_http_holdfast_main_conf_t  *hmcf;
+
+    hmcf = ngx_http_get_module_main_conf(r, ngx_http_holdfast_module);
+
+    t = ctx->ticket;
+    t.kind = 't';
+    t.epoch = route->share_epoch;
+
+    if (ticket_sign(&t, &hmcf->keys->key[TICKET_CURRENT], route->tenant, text)
+        == 0)
+    {
+        return NGX_ERROR;
+    }
+
+    *ngx_sprintf(value, "%s=%s; Path=/; Max-Age=%L; HttpOnly; %s",
+                 ngx_http_holdfast_is_tls(r) ? NGX_HTTP_HOLDFAST_HOST_NAME
+                                             : NGX_HTTP_HOLDFAST_NAME,
+                 text, t.expires_s - ngx_time(),
+                 ngx_http_holdfast_is_tls(r)
+                 ? "Secure; SameSite=None; Partitioned" : "SameSite=Lax")
+        = '\0';
+
+    ctx->cookie_set = 1;
+
+    return ngx_http_holdfast_add_header(r, "Set-Cookie", (char *) value);
+}
+
+
+/*
+ * To the same URL without the ticket.  Two slashes in front, or one and a
+ * backslash, would be another host's name.
+ */
+
+static ngx_int_t
+ngx_http_holdfast_redirect(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx)
+{
+    u_char     *p, *last, *to;
+    ngx_int_t   rc;
+    ngx_str_t   body;
+
+    p = r->unparsed_uri.data;
+    last = p + r->unparsed_uri.len;
+
+    while (p < last && (*p == '/' || *p == '\\')) {
+        p++;
+    }
+
+    to = ngx_pnalloc(r->pool, last - p + 2);
+    if (to == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    to[0] = '/';
+    *ngx_cpymem(to + 1, p, last - p) = '\0';
+
+    if (ngx_http_holdfast_add_header(r, "Location", (char *) to) != NGX_OK
+        || ngx_http_holdfast_add_header(r, "Cache-Control", "no-store")
+           != NGX_OK
+        || ngx_http_holdfast_add_header(r, "Referrer-Policy", "no-referrer")
+           != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ctx->answered = 1;
+    ngx_str_null(&body);
+
+    rc = ngx_http_holdfast_send(r, NGX_HTTP_MOVED_TEMPORARILY, "text/plain",
+                                &body);
+
+    ngx_http_finalize_request(r, rc);
+
+    return NGX_DONE;
+}
+
+
+/* TLS may end in front of us: then the settings say so. */
+
+static ngx_uint_t
+ngx_http_holdfast_is_tls(ngx_http_request_t *r)
+{
+    ngx_http_holdfast_main_conf_t  *hmcf;
+
+    hmcf = ngx_http_get_module_main_conf(r, ngx_http_holdfast_module);
+
+#if (NGX_HTTP_SSL)
+
+    if (r->connection->ssl) {
+        return 1;
+    }
+
+#endif
+
+    return hmcf->secure_cookie ? 1 : 0;
+}
