@@ -98,6 +98,7 @@ test:
 
 bench: all
 	tests/bench/run
+	tests/bench/gate
 
 check:
 	tests/check

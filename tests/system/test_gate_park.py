@@ -87,7 +87,7 @@ class Park(GateCase):
         k["gen"] = self.k.next_gen()
         k["policy"] = k["policy"].replace("public", "private", 1)
         self.k.say(self.k.answer("p7", 0, "R"))
-        until(lambda: self.preview("p7")[0] == 403)
+        until(lambda: self.preview("p7")[0] == 401)
 
     def test_gone_by_broadcast(self):
         self.box("p8", state="awake")
