@@ -323,7 +323,7 @@ ngx_http_holdfast_parse_preview(ngx_http_request_t *r,
                                       "there is no such page");
     }
 
-    ctx->treat = ngx_http_holdfast_caller(r);
+    ctx->untreated = 1;
 
     return NGX_OK;
 }
@@ -700,7 +700,7 @@ ngx_http_holdfast_asleep(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx,
                                       "the sandbox is not to be woken now");
     }
 
-    switch (ctx->treat) {
+    switch (ngx_http_holdfast_treat(r, ctx)) {
 
     case NGX_HTTP_HOLDFAST_TURN_AWAY:
         return ngx_http_holdfast_fail(r, ctx, "asleep", 60,
