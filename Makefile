@@ -100,6 +100,7 @@ test:
 
 bench: all
 	tests/bench/run
+	tests/bench/gate
 
 check:
 	tests/check

@@ -74,11 +74,20 @@ static const ngx_http_holdfast_caller_t  ngx_http_holdfast_callers[] = {
 };
 
 
+/*
+ * What the caller of a preview may cause.  Found when it is first asked for,
+ * which for an awake sandbox is never: it takes a map of user agents.
+ */
+
 ngx_uint_t
-ngx_http_holdfast_caller(ngx_http_request_t *r)
+ngx_http_holdfast_treat(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx)
 {
     ngx_uint_t                         traits;
     const ngx_http_holdfast_caller_t  *caller;
+
+    if (!ctx->untreated) {
+        return ctx->treat;
+    }
 
     traits = ngx_http_holdfast_traits(r);
 
@@ -88,7 +97,10 @@ ngx_http_holdfast_caller(ngx_http_request_t *r)
         }
     }
 
-    return caller->treat;
+    ctx->untreated = 0;
+    ctx->treat = caller->treat;
+
+    return ctx->treat;
 }
 
 

@@ -21,6 +21,7 @@ static ngx_int_t ngx_http_holdfast_begin(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx);
 static ngx_int_t ngx_http_holdfast_parse_preview(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx);
+static ngx_uint_t ngx_http_holdfast_one_host(ngx_http_request_t *r);
 static ngx_int_t ngx_http_holdfast_parse_guest(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx);
 static ngx_int_t ngx_http_holdfast_op(ngx_http_request_t *r,
@@ -254,6 +255,12 @@ ngx_http_holdfast_parse_preview(ngx_http_request_t *r,
                    &hmcf->domain, &hmcf->domain);
     }
 
+    if (!ngx_http_holdfast_one_host(r)) {
+        ctx->name.id_len = 0;
+        return ngx_http_holdfast_fail(r, ctx, "bad_request", 0,
+                                      "the request names two hosts");
+    }
+
     if (ngx_http_holdfast_ticket_take(r, ctx) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -277,9 +284,50 @@ ngx_http_holdfast_parse_preview(ngx_http_request_t *r,
                                       "there is no such page");
     }
 
-    ctx->treat = ngx_http_holdfast_caller(r);
+    ctx->untreated = 1;
 
     return NGX_OK;
+}
+
+
+/*
+ * "GET http://a/ HTTP/1.1" with "Host: b" goes to a, and an app would be told
+ * b.  nginx has checked both, and taken the port from neither.
+ */
+
+static ngx_uint_t
+ngx_http_holdfast_one_host(ngx_http_request_t *r)
+{
+    size_t      i;
+    ngx_str_t  *host, *server;
+
+    if (r->headers_in.host == NULL) {
+        return 1;
+    }
+
+    host = &r->headers_in.host->value;
+    server = &r->headers_in.server;
+
+    if (host->len < server->len
+        || ngx_strncasecmp(host->data, server->data, server->len) != 0)
+    {
+        return 0;
+    }
+
+    i = server->len;
+
+    if (i < host->len && host->data[i] == '.') {
+        i++;
+    }
+
+    if (i == host->len) {
+        return 1;
+    }
+
+    return host->data[i] == ':' && host->len - i <= sizeof(":65535") - 1
+           && (host->len == i + 1
+               || ngx_atoi(host->data + i + 1, host->len - i - 1)
+                  != NGX_ERROR);
 }
 
 
@@ -613,7 +661,7 @@ ngx_http_holdfast_asleep(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx,
                                       "the sandbox is not to be woken now");
     }
 
-    switch (ctx->treat) {
+    switch (ngx_http_holdfast_treat(r, ctx)) {
 
     case NGX_HTTP_HOLDFAST_TURN_AWAY:
         return ngx_http_holdfast_fail(r, ctx, "asleep", 60,

@@ -152,6 +152,7 @@ ngx_http_holdfast_enqueue(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx,
     u_char *key, size_t len, ngx_msec_t max)
 {
     ngx_msec_t                      wait, warm;
+    ngx_uint_t                      treat;
     ngx_msec_int_t                  left;
     ngx_http_holdfast_node_t       *node;
     ngx_http_holdfast_main_conf_t  *hmcf;
@@ -186,8 +187,10 @@ ngx_http_holdfast_enqueue(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx,
     left = (ngx_msec_int_t) (ctx->deadline - ngx_current_msec);
     wait = left > 0 ? (ngx_msec_t) left : 1;
 
-    if ((ctx->treat == NGX_HTTP_HOLDFAST_PAGE
-         || ctx->treat == NGX_HTTP_HOLDFAST_RELOAD)
+    treat = ngx_http_holdfast_treat(r, ctx);
+
+    if ((treat == NGX_HTTP_HOLDFAST_PAGE
+         || treat == NGX_HTTP_HOLDFAST_RELOAD)
         && !ctx->warm && !ctx->share_wait)
     {
         warm = 1;

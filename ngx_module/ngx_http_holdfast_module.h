@@ -252,6 +252,7 @@ struct ngx_http_holdfast_ctx_s {
     unsigned                     warm:1;        /* time for the page */
     unsigned                     failed:1;
     unsigned                     gone:1;
+    unsigned                     untreated:1;   /* nobody asked for treat yet */
     unsigned                     opened:1;      /* the port, as told */
     unsigned                     closed:1;
     unsigned                     full:1;
@@ -337,7 +338,8 @@ void ngx_http_holdfast_leave(ngx_http_holdfast_ctx_t *ctx);
 void ngx_http_holdfast_drop_sockets(ngx_http_holdfast_ctx_t *ctx);
 
 /* _caller */
-ngx_uint_t ngx_http_holdfast_caller(ngx_http_request_t *r);
+ngx_uint_t ngx_http_holdfast_treat(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx);
 ngx_table_elt_t *ngx_http_holdfast_header(ngx_http_request_t *r,
     const char *name, size_t len);
 ngx_uint_t ngx_http_holdfast_is_upgrade(ngx_http_request_t *r);

@@ -415,6 +415,7 @@ void
 ngx_http_holdfast_request_id(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx)
 {
+    long              bits;
     u_char            ch, *p;
     size_t            i;
     ngx_table_elt_t  *h;
@@ -451,7 +452,15 @@ ngx_http_holdfast_request_id(ngx_http_request_t *r,
     ctx->request_id.data = p;
     ctx->request_id.len = 26;
 
-    for (i = 0; i < 26; i++) {
-        *p++ = digits[ngx_random() & 31];
+    for (i = 0, bits = 0; i < 26; i++) {
+
+        /* 31 random bits are six digits */
+
+        if (i % 6 == 0) {
+            bits = ngx_random();
+        }
+
+        *p++ = digits[bits & 31];
+        bits >>= 5;
     }
 }

@@ -425,7 +425,7 @@ ngx_http_holdfast_is_visit(ngx_http_request_t *r,
     ngx_table_elt_t  *mode, *accept;
 
     if (r->method != NGX_HTTP_GET || ngx_http_holdfast_is_upgrade(r)
-        || ctx->treat == NGX_HTTP_HOLDFAST_TURN_AWAY)
+        || ngx_http_holdfast_treat(r, ctx) == NGX_HTTP_HOLDFAST_TURN_AWAY)
     {
         return 0;
     }
@@ -526,7 +526,7 @@ ngx_http_holdfast_exchange(ngx_http_request_t *r,
         return ngx_http_holdfast_denied(r, ctx, look);
     }
 
-    if (ctx->treat == NGX_HTTP_HOLDFAST_CARD) {
+    if (ngx_http_holdfast_treat(r, ctx) == NGX_HTTP_HOLDFAST_CARD) {
 
         /* a link in a chat is looked at by machines first */
 

@@ -25,6 +25,7 @@
 #include "store.h"
 
 #define WATCH_MS 5000
+#define ASKS_MAX 256            /* of one sandbox, by port */
 #define FIRST_REPORT_MS 500     /* by then a guest has begun its services */
 
 enum verdict { WAIT, ANSWER, RENEW };
@@ -327,12 +328,36 @@ static void ask_unknown(struct link *l, const struct line *in)
     link_say(l, &line);
 }
 
+/* Visits to all the ports of one sandbox must not make a long list: what is
+ * too much is asked about no port, and its gates look again. */
+static struct ask *ask_find(struct sandbox *sb, const struct link *l,
+    const struct line *in, uint16_t *port)
+{
+    struct ask *a;
+    unsigned    n = 0;
+
+    *port = in->port;
+    for (a = sb->asks; a != NULL; a = a->next, n++) {
+        if (a->link == l && a->port == *port && a->how == in->how)
+            return a;
+    }
+    if (n < ASKS_MAX || *port == 0)
+        return NULL;
+    *port = 0;
+    for (a = sb->asks; a != NULL; a = a->next) {
+        if (a->link == l && a->port == 0 && a->how == in->how)
+            return a;
+    }
+    return NULL;
+}
+
 void asks_heard(struct link *l, const struct line *in)
 {
     struct links   *all = l->k->links;
     struct sandbox *sb = sandbox_find_n(l->k, in->id.p, in->id.len);
     struct ask     *a;
     struct err      e;
+    uint16_t        port;
 
     if (sb == NULL) {
         ask_unknown(l, in);
@@ -343,10 +368,7 @@ void asks_heard(struct link *l, const struct line *in)
         ask_failed(l, sb, e.code, e.msg, e.retry_after_s);
         return;
     }
-    for (a = sb->asks; a != NULL; a = a->next) {
-        if (a->link == l && a->port == in->port && a->how == in->how)
-            break;
-    }
+    a = ask_find(sb, l, in, &port);
     if (a == NULL) {
         a = calloc(1, sizeof(*a));
         if (a == NULL) {
@@ -355,7 +377,7 @@ void asks_heard(struct link *l, const struct line *in)
         }
         a->sb = sb;
         a->link = l;
-        a->port = in->port;
+        a->port = port;
         a->how = in->how;
         a->next = sb->asks;
         sb->asks = a;

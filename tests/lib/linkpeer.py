@@ -675,7 +675,7 @@ upstream holdfast_api {{ server unix:{self.api}; }}
 
     def log(self):
         p = self.dir / "error.log"
-        return p.read_text() if p.exists() else ""
+        return p.read_text(errors="replace") if p.exists() else ""
 
     def stop(self):
         if self.process and self.process.poll() is None:

@@ -26,7 +26,8 @@ window.setTimeout = (f, ms, ...more) => real(f, ms / 50, ...more)}"""
 
 
 class DevServers(Browsed):
-    settings = {**Browsed.settings, "preview_host_header": "localhost"}
+    settings = {**Browsed.settings, "preview_host_header": "localhost",
+                "quiet_s": 5}
 
     def dev(self, name, port, **body):
         def put(folder, uid):
@@ -130,7 +131,7 @@ class DevServers(Browsed):
         page = self.open(host)
         self.shows(page, "first")
         until("hydrated", lambda: page.js(
-            "document.getElementById('word').className") == "hydrated")
+            "document.getElementById('word').className") == "hydrated", 60)
         self.subscribed(page, box, "app/word.js")
         self.hot(page, box, "app/word.js", "second")
         self.s.stop_box(box)
@@ -151,7 +152,7 @@ class DevServers(Browsed):
         self.s.stop_box(box)
         was = self.asleep(box)
         until("it has loaded itself", lambda:
-              page.js("document.title") == "Asleep", 40)
+              page.js("document.title") == "Asleep", 60)
         self.assertEqual(was, self.asleep(box))
         self.browser.call("Input.dispatchMouseEvent", page.session,
                           type="mouseMoved", x=9, y=9)
