@@ -234,6 +234,27 @@ class Freeze(Sleeping):
         ws.close()
         self.s.purge(box)
 
+    def test_an_open_socket_is_told_before_the_stop(self):
+        """Frozen with it, stopped without it: 1001, not a reset."""
+        box = self.s.create_app(3000, idle_s=12)
+        ws = self.s.raw(
+            "GET /ws HTTP/1.1\r\nHost: " + self.s.preview_host(box)
+            + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+        got = b""
+        while b"\r\n\r\n" not in got:
+            got += ws.recv(4096)
+        self.assertIn(b" 101 ", got)
+        self.frozen(box)
+        until("it is stopped",
+              lambda: self.s.state(box) == "stopped", 40, every=0.1)
+        got = b""
+        while more := ws.recv(4096):
+            got += more
+        ws.close()
+        self.assertEqual(b"\x88\x02\x03\xe9", got)
+        self.s.purge(box)
+
     def idle(self, box):
         return self.s.expect(200, "GET", f"/v1/sandboxes/{box}/idle").json
 

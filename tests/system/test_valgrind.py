@@ -6,7 +6,7 @@ import shutil
 import unittest
 
 from case import Case
-from stack import TOP
+from stack import TOP, request
 from test_preview import UPGRADE, head
 
 SLOW = True
@@ -53,6 +53,13 @@ class Valgrind(Case):
             w.sendall(b"\x81\x80\0\0\0\0")
             w.recv(100)
             w.close()
+            w = s.raw(UPGRADE.format(host=host, more=""))
+            self.assertIn(b" 101 ", head(w))
+            s.stop_box(box)         # a goodbye between two frames
+            self.assertEqual(b"\x88\x02\x03\xe9", w.recv(100))
+            w.close()
+            request(s.metrics_address, "GET", "/gate/metrics")
+            request(s.metrics_address, "GET", "/gate/status")
         s.kill("keeper")
         s.wait_ready()
         self.status(200, s.preview(box))
