@@ -68,7 +68,8 @@ class Valgrind(Case):
         s.purge(box)
         late.rest()
         streams[1].until("sandbox.purged")
-        os.kill(s.parts()["nginx"][0], signal.SIGHUP)
+        with open(f"{s.dir}/run/nginx/nginx.pid") as f:
+            os.kill(int(f.read()), signal.SIGHUP)
         streams[1].rest(60)
         s.halt()
         with open(LOG, errors="replace") as f:
