@@ -238,6 +238,7 @@ class Tenants(Frame):
                        "globex/bob=bob-secret-1",
         "stream_tenant_max": 5,
         "nginx_workers": 1,
+        "rate_per_s": 50,
     }
 
     def test_each_sees_its_own(self):
@@ -310,6 +311,9 @@ class Tenants(Frame):
         self.assertTrue(a.headers["Retry-After"])
         other = self.events(token="bob-secret-1")
         self.assertEqual(200, other.status)
+        for _ in range(120):            # no rate holds for streams
+            with Sse(self.s, "/v1/events", token="bob-secret-1") as sse:
+                self.assertIn(sse.status, (200, 503))
         mine[0].close()
 
         def again():
