@@ -521,7 +521,9 @@ ngx_http_holdfast_pass(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx)
         if (ctx->refused) {
             ctx->refused = 0;
 
-            if (++ctx->attempts >= NGX_HTTP_HOLDFAST_ATTEMPTS) {
+            if (++ctx->attempts >= NGX_HTTP_HOLDFAST_ATTEMPTS
+                || ++ctx->refusals >= NGX_HTTP_HOLDFAST_REFUSALS)
+            {
                 return ngx_http_holdfast_fail(r, ctx, "bad_gateway", 1,
                            "nothing in sandbox %s takes connections on "
                            "port %ui", ctx->name.id,

@@ -60,8 +60,12 @@
 /* tickets of one request that are looked at: the header, then cookies */
 #define NGX_HTTP_HOLDFAST_TICKETS   6
 
-/* connects of one generation that may be refused before a request gives up */
+/*
+ * connects that may be refused before a request gives up: by one start, and in
+ * all, below nginx's own limit of ten changes of the location
+ */
 #define NGX_HTTP_HOLDFAST_ATTEMPTS  3
+#define NGX_HTTP_HOLDFAST_REFUSALS  8
 
 
 typedef struct ngx_http_holdfast_ctx_s    ngx_http_holdfast_ctx_t;
@@ -192,7 +196,8 @@ struct ngx_http_holdfast_ctx_s {
     ngx_msec_t                   deadline;
     ngx_uint_t                   how;           /* enum line_how */
     ngx_uint_t                   rounds;
-    ngx_uint_t                   attempts;
+    ngx_uint_t                   attempts;      /* of this generation */
+    ngx_uint_t                   refusals;
     uint64_t                     ask;           /* generation of the ask */
 
     /* what an answer said to this request */
