@@ -397,6 +397,19 @@ class Faults(Frame):
     def test_keeper_killed(self):
         self.torment(lambda: self.kill("keeper"), 0.9)
 
+    def test_what_runs_on_is_not_told_again(self):
+        box = self.s.create_app(3000)
+        live = self.events(box)
+        live.until("sandbox.ports")
+        for role in ("keeper", "tasks", "keeper"):
+            self.kill(role)
+            self.s.wait_ready()
+        until("the guest is heard again", lambda: self.s.expect(
+            200, "GET", f"/v1/sandboxes/{box}/ports").json["ports"])
+        self.assertIsNone(live.next(0.5))
+        self.s.stop_box(box)
+        self.assertEqual("sandbox.stopped", live.next().type)
+
     def test_tasks_killed(self):
         self.assertEqual([], self.torment(lambda: self.kill("tasks"), 0.05))
 
