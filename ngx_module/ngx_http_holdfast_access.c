@@ -18,6 +18,7 @@
 #include "ngx_http_holdfast_module.h"
 
 
+static ngx_uint_t ngx_http_holdfast_is_events(ngx_http_request_t *r);
 static ngx_int_t ngx_http_holdfast_check_path(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx);
 static ngx_int_t ngx_http_holdfast_check_host(ngx_http_request_t *r,
@@ -79,7 +80,7 @@ ngx_http_holdfast_access(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx)
                                       "scope ro may only read");
     }
 
-    if (hmcf->rate > 0) {
+    if (hmcf->rate > 0 && !ngx_http_holdfast_is_events(r)) {
 
         wait = ngx_http_holdfast_table_rate(ctx->token->rate_key, hmcf->rate);
 
@@ -93,6 +94,20 @@ ngx_http_holdfast_access(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx)
     }
 
     return NGX_OK;
+}
+
+
+/*
+ * Event streams are free of the rate: after a reload all of a token's clients
+ * come back at once, and a browser that is told 429 does not try again.
+ */
+
+static ngx_uint_t
+ngx_http_holdfast_is_events(ngx_http_request_t *r)
+{
+    return (r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))
+           && r->uri.len >= 7
+           && ngx_strncmp(r->uri.data + r->uri.len - 7, "/events", 7) == 0;
 }
 
 

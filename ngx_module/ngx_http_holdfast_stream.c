@@ -389,7 +389,7 @@ ngx_http_holdfast_stream_handler(ngx_http_request_t *r)
         return NGX_HTTP_NOT_FOUND;
     }
 
-    if (hmcf->streams_fd == NGX_INVALID_FILE || ngx_exiting) {
+    if (hmcf->streams_fd == NGX_INVALID_FILE) {
         return ngx_http_holdfast_stream_refuse(r,
                    "event streams are not available now");
     }

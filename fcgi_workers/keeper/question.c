@@ -126,7 +126,8 @@ static void ask_figures(struct buf *b, struct keeper *k)
     figures_render(k, &text);
     store_figures(k, &longest_us, &commits);
     links_figures(k, &gates, &asks);
-    buf_printf(b, "{\"sandboxes\":{");
+    buf_printf(b, "{\"events_waiting\":%" PRId64 ",\"sandboxes\":{",
+        store_uncopied(k));
     for (i = 0; i < RUNG_COUNT; i++)
         buf_printf(b, "%s\"%s\":%zu", i > 0 ? "," : "",
             rung_name((enum rung) i), sandbox_count_rung(k, (enum rung) i));

@@ -39,6 +39,8 @@ static const char *const store_sql[ST_COUNT] = {
     [ST_ERASE] = "DELETE FROM sandboxes WHERE id=?1",
     [ST_NOTE] = "INSERT INTO outbox(at_ms,tenant,sandbox,type,data,ends)"
         " VALUES(?1,?2,?3,?4,?5,?6)",
+    [ST_NOTED] = "SELECT coalesce(min(number),1)-1,"
+        "coalesce(max(number),0) FROM outbox",
     [ST_COPIED] = "DELETE FROM outbox WHERE number<=?1",
     [ST_AUDIT] = "INSERT INTO audit(at_ms,tenant,actor,action,sandbox,"
         "remote,request_id,result) VALUES(?1,?2,?3,?4,?5,?6,?7,?8)",
@@ -258,6 +260,18 @@ static int store_node(struct keeper *k, struct err *e)
     return rc;
 }
 
+/* What is left from before. */
+static void store_outbox(struct store *st)
+{
+    sqlite3_stmt *s = st->stmt[ST_NOTED];
+
+    if (sqlite3_step(s) == SQLITE_ROW) {
+        st->copied = st->removed = sqlite3_column_int64(s, 0);
+        st->noted = sqlite3_column_int64(s, 1);
+    }
+    sqlite3_reset(s);
+}
+
 int store_open(struct keeper *k, struct err *e)
 {
     struct store *st;
@@ -286,6 +300,7 @@ int store_open(struct keeper *k, struct err *e)
     k->epoch = (uint64_t) store_meta_get(st, "epoch", 0);
     st->generation = k->generation;
     st->epoch = k->epoch;
+    store_outbox(st);
     if (k->epoch == 0)
         k->epoch = 1;
     reserve_make(k);
@@ -527,8 +542,13 @@ static int store_write_copied(struct store *st, struct err *e)
 
 void store_copied(struct keeper *k, int64_t number)
 {
-    if (number > k->store->copied)
+    if (number > k->store->copied && number <= k->store->noted)
         k->store->copied = number;
+}
+
+int64_t store_uncopied(const struct keeper *k)
+{
+    return k->store->noted - k->store->copied;
 }
 
 static int store_write_marks(struct keeper *k, struct err *e)
@@ -579,8 +599,12 @@ static void store_clear_marks(struct keeper *k)
     st->dirty = NULL;
     while ((n = st->notes) != NULL) {
         st->notes = n->next;
-        if (!n->is_audit)
+        if (!n->is_audit) {
+            if (st->noted == st->copied)
+                st->copied = n->number - 1;
+            st->noted = n->number;
             outbox_tell(k, n->number);
+        }
         note_free(n);
     }
     st->notes_end = &st->notes;

@@ -37,6 +37,8 @@ void store_note(struct sandbox *sb, const char *type, const char *data,
     int ends);
 /* Events up to `number` are in their streams. */
 void store_copied(struct keeper *k, int64_t number);
+/* How many may still have to be copied. */
+int64_t store_uncopied(const struct keeper *k);
 /* Who did what. `result` is "ok" or an error code. */
 void store_audit(struct keeper *k, const char *tenant, const char *actor,
     const char *action, const char *sandbox, const char *remote,

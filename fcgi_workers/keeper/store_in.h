@@ -11,7 +11,7 @@
 
 enum store_stmt {
     ST_BEGIN, ST_COMMIT, ST_META, ST_META_GET, ST_SAVE, ST_ERASE, ST_NOTE,
-    ST_COPIED,
+    ST_NOTED, ST_COPIED,
     ST_AUDIT, ST_OP_END, ST_OP_INSERT, ST_INSERT, ST_REATTACH, ST_UPDATE,
     ST_ENV, ST_ENV_GET, ST_ROW, ST_ROWS, ST_KEY, ST_PROJECT, ST_EXT_USER,
     ST_EXT_PROJECT, ST_ANSWER, ST_ANSWER_IDEM, ST_OPS_OPEN, ST_KNEW,
@@ -43,7 +43,7 @@ struct store {
     bool            begun;
     bool            broken;     /* the transaction is gone: fail the turn */
     bool            reserve;    /* db/reserve is there */
-    int64_t         copied, removed;    /* numbers in the outbox */
+    int64_t         noted, copied, removed;     /* numbers in the outbox */
     int64_t         longest_us, commits;
 };
 

@@ -54,6 +54,7 @@ static void copier_shut(struct copier *c)
     sqlite3_close(c->db);
     c->rows = NULL;
     c->db = NULL;
+    c->node[0] = '\0';
     c->copied = 0;
 }
 
@@ -75,13 +76,25 @@ static int64_t copier_number(struct copier *c, const char *sql, char *text,
     return n;
 }
 
+/* Stored with the keeper's first turn, so before any event. */
+static int copier_node(struct copier *c, struct err *e)
+{
+    if (c->node[0] != '\0')
+        return 0;
+    if (copier_number(c, "SELECT value FROM meta WHERE name='node_name'",
+            c->node, sizeof(c->node), e) == -1)
+        return -1;
+    return c->node[0] != '\0' ? 0
+        : err_set(e, "unavailable", "this machine has no name yet");
+}
+
 static int copier_db(struct copier *c, struct err *e)
 {
     char    path[PATH_MAX];
     int64_t newest;
 
     if (c->db != NULL)
-        return 0;
+        return copier_node(c, e);
     snprintf(path, sizeof(path), "%s/db/holdfast.db", c->s->data_dir);
     if (access(path, R_OK) == -1)
         return err_set(e, "unavailable", "there is no database yet");
@@ -90,8 +103,6 @@ static int copier_db(struct copier *c, struct err *e)
     newest = copier_number(c, "SELECT seq FROM sqlite_sequence"
         " WHERE name='outbox'", NULL, 0, e);
     if (newest == -1
-        || copier_number(c, "SELECT value FROM meta WHERE name='node_name'",
-            c->node, sizeof(c->node), e) == -1
         || db_prepare(c->db, "SELECT number,at_ms,tenant,sandbox,type,data,"
             "ends FROM outbox WHERE number>?1 ORDER BY number LIMIT ?2",
             &c->rows, e) == -1) {
@@ -99,7 +110,7 @@ static int copier_db(struct copier *c, struct err *e)
         return -1;
     }
     streams_newest(c->streams, (uint64_t) newest);
-    return 0;
+    return copier_node(c, e);
 }
 
 /* ---- rows ---------------------------------------------------------------- */

@@ -17,7 +17,8 @@ import time
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
 LISTENS = {"keeper": [("ops.sock", socket.SOCK_SEQPACKET),
-                      ("keeper.sock", socket.SOCK_STREAM)],
+                      ("keeper.sock", socket.SOCK_STREAM),
+                      ("outbox.sock", socket.SOCK_SEQPACKET)],
            "door": [("door.sock", socket.SOCK_SEQPACKET),
                     ("doorctl.sock", socket.SOCK_SEQPACKET)],
            "net": [("net.sock", socket.SOCK_SEQPACKET)]}

@@ -1,13 +1,17 @@
 """Event streams: what happens to sandboxes, in order, once, to everybody."""
 
 import glob
+import itertools
 import os
 import signal
+import struct
 import threading
 import time
 
 from case import Case, until
 from sse import Follower, Sse
+
+LIMIT = 400
 
 
 def types(events):
@@ -234,6 +238,7 @@ class Tenants(Frame):
                        "globex/bob=bob-secret-1",
         "stream_tenant_max": 5,
         "nginx_workers": 1,
+        "rate_per_s": 50,
     }
 
     def test_each_sees_its_own(self):
@@ -306,6 +311,9 @@ class Tenants(Frame):
         self.assertTrue(a.headers["Retry-After"])
         other = self.events(token="bob-secret-1")
         self.assertEqual(200, other.status)
+        for _ in range(120):            # no rate holds for streams
+            with Sse(self.s, "/v1/events", token="bob-secret-1") as sse:
+                self.assertIn(sse.status, (200, 503))
         mine[0].close()
 
         def again():
@@ -388,6 +396,19 @@ class Faults(Frame):
 
     def test_keeper_killed(self):
         self.torment(lambda: self.kill("keeper"), 0.9)
+
+    def test_what_runs_on_is_not_told_again(self):
+        box = self.s.create_app(3000)
+        live = self.events(box)
+        live.until("sandbox.ports")
+        for role in ("keeper", "tasks", "keeper"):
+            self.kill(role)
+            self.s.wait_ready()
+        until("the guest is heard again", lambda: self.s.expect(
+            200, "GET", f"/v1/sandboxes/{box}/ports").json["ports"])
+        self.assertIsNone(live.next(0.5))
+        self.s.stop_box(box)
+        self.assertEqual("sandbox.stopped", live.next().type)
 
     def test_tasks_killed(self):
         self.assertEqual([], self.torment(lambda: self.kill("tasks"), 0.05))
@@ -502,6 +523,58 @@ class Slow(Frame):
             pass
         size = glob.glob(f"{self.s.dir}/data/streams/*/s-{box}.log")[0]
         self.assertLess(os.stat(size).st_blocks * 512, 16384)
+
+    def grow(self, box, count):
+        """Puts a stream of `count` events where tasks has its own."""
+        frames = [(f"id: {i}\nevent: sandbox.ports\n"
+                   f'data: {{"n":{i},"fill":"{"x" * 150}"}}\n\n').encode()
+                  for i in range(count)]
+        log, ends = b"".join(frames), itertools.accumulate(map(len, frames))
+        # the two rows of its creation are in it
+        index = b"HFSTREAM" + struct.pack("<Q", 0) + b"".join(
+            struct.pack("<QQ", end, 2) for end in ends)
+        tasks = self.s.parts()["tasks"][0]
+        os.kill(tasks, signal.SIGSTOP)
+        for path in glob.glob(f"{self.s.dir}/data/streams/*/s-{box}.*"):
+            with open(path, "r+b") as f:
+                f.write(log if path.endswith("log") else index)
+        os.kill(tasks, signal.SIGKILL)
+
+    def test_a_large_past(self):
+        """Megabytes, to one who reads and to some who stop in the middle,
+        and then the front of it is trimmed under their feet."""
+        box = self.s.create()
+        self.settled(box, "running")
+        count = 20000
+        self.grow(box, count)
+        quick = self.events(box)
+        slow = [self.events(box, rcvbuf=4096) for _ in range(5)]
+        for i in range(count):
+            self.assertEqual(i, quick.next().id)
+        for s in slow:
+            for i in range(50):
+                self.assertEqual(i, s.next().id)
+        self.s.stop_box(box)
+        self.assertEqual("sandbox.stopped", quick.next().type)
+        self.s.expect(200, "POST", f"/v1/sandboxes/{box}/start")
+        quick.until("sandbox.running")
+        for s in slow:
+            # what it had on its way was cut off, not falsified
+            last = 49
+            while True:
+                e = s.next(5)
+                if e is None:
+                    self.assertTrue(s.ended or s.cut)
+                    break
+                self.assertEqual(last + 1, e.id)
+                last = e.id
+            self.assertLess(last, count)
+            with Sse(self.s, f"/v1/sandboxes/{box}/events",
+                     last=last) as again:
+                e = again.next()
+                self.assertEqual("lagged", e.type)
+                e2 = again.next()
+                self.assertEqual(e.data["first"], e2.id)
 
     def test_slow_costs_nobody(self):
         """One that never reads: others get everything at once."""

@@ -3,9 +3,11 @@
 import os
 import re
 import shutil
+import signal
 import unittest
 
 from case import Case
+from sse import Sse
 from stack import TOP, request
 from test_preview import UPGRADE, head
 
@@ -60,10 +62,22 @@ class Valgrind(Case):
             w.close()
             request(s.metrics_address, "GET", "/gate/metrics")
             request(s.metrics_address, "GET", "/gate/status")
+        streams = [Sse(s, path) for path in (
+            f"/v1/sandboxes/{box}/events", "/v1/events",
+            "/v1/events?after=latest", f"/v1/sandboxes/{box}/events?after=1")]
+        streams[0].until("sandbox.running")
+        streams[2].close()
+        s.api("GET", "/v1/sandboxes/nobody/events")
         s.kill("keeper")
         s.wait_ready()
         self.status(200, s.preview(box))
+        late = Sse(s, f"/v1/sandboxes/{box}/events")
         s.purge(box)
+        late.rest()
+        streams[1].until("sandbox.purged")
+        with open(f"{s.dir}/run/nginx/nginx.pid") as f:
+            os.kill(int(f.read()), signal.SIGHUP)
+        streams[1].rest(60)
         s.halt()
         with open(LOG, errors="replace") as f:
             text = f.read()
