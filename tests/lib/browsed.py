@@ -25,7 +25,7 @@ SETUP = {"cmd": ["sh", "-c", "until [ -e .here ]; do sleep 0.05; done"]}
 
 class Boxed(Case):
     """A stack of holdfast/base whose sandboxes begin with files. It has TLS
-    and HTTP/2 as docs/nginx.md says: with a copy of tls.conf.example."""
+    and HTTP/2, too."""
 
     settings = {"image": "holdfast/base:latest", "memory_default": "1G",
                 "domain": DOMAIN}
@@ -50,28 +50,8 @@ class Boxed(Case):
             ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes",
              "-days", "2", "-subj", f"/CN={DOMAIN}", "-keyout", key,
              "-out", cert], check=True, capture_output=True)
-        [conf] = [f"{folder}/nginx.conf" for folder, _, names
-                  in os.walk(f"{s.dir}/lib") if "nginx.conf" in names]
-        pieces = f"{os.path.dirname(conf)}/lua-free-config"
-        with open(f"{pieces}/tls.conf.example") as f:
-            text = f.read()
-        text = re.sub(r"(?m)^ *listen \[::\].*\n", "", text)
-        for old, new in (("listen 443", f"listen 127.0.0.1:{cls.tls_port}"),
-                         ("example.org;", f"{DOMAIN};"),
-                         ("*.preview.example.org", f"*.preview.{DOMAIN}"),
-                         ("/etc/ssl/example.org/fullchain.pem", cert),
-                         ("/etc/ssl/example.org/privkey.pem", key)):
-            assert old in text, f"tls.conf.example has no {old}"
-            text = text.replace(old, new)
-        with open(f"{pieces}/tls.conf", "w") as f:
-            f.write(text)
-        with open(conf) as f:
-            text = f.read()
-        after = re.search(r"(?m)^ *include lua-free-config/preview.conf;\n",
-                          text).end()
-        with open(conf, "w") as f:
-            f.write(text[:after] + "include lua-free-config/tls.conf;\n"
-                    + text[after:])
+        s.configure(tls_listen=f"127.0.0.1:{cls.tls_port}",
+                    tls_certificate=cert, tls_key=key)
 
     def sandbox(self, port, put, **body):
         """A sandbox with files that put(folder, uid) has made, and its
