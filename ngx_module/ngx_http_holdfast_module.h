@@ -24,7 +24,8 @@
  *   _cookie    keeps an app's cookies to its host
  *   _quiet     long-lived connections that carry nothing but heartbeats
  *   _activity  when to look at a sandbox again, for Redis
- *   _stream    clients of event streams
+ *   _stream    event streams: who opens them, when they are looked at
+ *   _reader    what one client of a stream is sent
  *   _tail      the files that streams are kept in
  *   _news      what Redis says has grown
  *   _websocket where a WebSocket's frames end (pure)

@@ -65,15 +65,16 @@ class Life(Frame):
         got += live.until("sandbox.stopped")
         self.assertEqual(("stopped", "call"), (got[-1].data["state"],
                                                got[-1].data["reason"]))
+        self.s.expect(200, "POST", f"/v1/sandboxes/{box}/start")
+        got += live.until("sandbox.waking")
+        self.assertEqual("call", got[-1].data["cause"])
+        self.s.stop_box(box)
+        got += live.until("sandbox.stopped")
         self.status(200, self.s.preview(box))
         got += live.until("sandbox.running")
         self.assertEqual(["waking", "running"], types(got[-2:]))
         self.assertEqual(("stopped", "visit"), (got[-2].data["from"],
                                                 got[-2].data["cause"]))
-        self.s.stop_box(box)
-        self.s.expect(200, "POST", f"/v1/sandboxes/{box}/start")
-        got += live.until("sandbox.waking")
-        self.assertEqual("call", got[-1].data["cause"])
 
         self.s.expect(204, "DELETE", f"/sandbox/{box}")
         got += live.rest()
