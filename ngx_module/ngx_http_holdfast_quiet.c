@@ -180,7 +180,8 @@ ngx_http_holdfast_quiet_begin(ngx_http_request_t *r,
 
         /* what came along with the header */
 
-        ngx_http_holdfast_websocket_read(&quiet->frames, r->upstream->buffer.pos,
+        ngx_http_holdfast_websocket_read(&quiet->frames,
+                      r->upstream->buffer.pos,
                       r->upstream->buffer.last - r->upstream->buffer.pos);
     }
 

@@ -1,6 +1,6 @@
 /*
- * fuzz_websocket: headers of WebSocket frames. How bytes are cut into reads makes
- * no difference.
+ * fuzz_websocket: headers of WebSocket frames. How bytes are cut into reads
+ * makes no difference.
  */
 #include <stdlib.h>
 #include <string.h>
