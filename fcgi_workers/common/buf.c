@@ -9,15 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-void
-buf_init(struct buf *b, size_t max)
+void buf_init(struct buf *b, size_t max)
 {
     memset(b, 0, sizeof(*b));
     b->max = max;
 }
 
-void
-buf_fini(struct buf *b)
+void buf_fini(struct buf *b)
 {
     free(b->data);
     b->data = NULL;
@@ -25,8 +23,7 @@ buf_fini(struct buf *b)
     b->cap = 0;
 }
 
-void
-buf_reset(struct buf *b)
+void buf_reset(struct buf *b)
 {
     b->len = 0;
     b->failed = false;
@@ -35,8 +32,7 @@ buf_reset(struct buf *b)
 }
 
 /* `cap` counts the NUL, `max` does not. */
-char *
-buf_room(struct buf *b, size_t len)
+char *buf_room(struct buf *b, size_t len)
 {
     char  *grown;
     size_t cap, need;
@@ -62,8 +58,7 @@ buf_room(struct buf *b, size_t len)
     return b->data + b->len;
 }
 
-void
-buf_add(struct buf *b, const void *data, size_t len)
+void buf_add(struct buf *b, const void *data, size_t len)
 {
     char *room = buf_room(b, len);
 
@@ -75,14 +70,12 @@ buf_add(struct buf *b, const void *data, size_t len)
     b->data[b->len] = '\0';
 }
 
-void
-buf_str(struct buf *b, const char *s)
+void buf_str(struct buf *b, const char *s)
 {
     buf_add(b, s, strlen(s));
 }
 
-void
-buf_printf(struct buf *b, const char *fmt, ...)
+void buf_printf(struct buf *b, const char *fmt, ...)
 {
     char    small[256];
     char   *room;
@@ -109,8 +102,7 @@ buf_printf(struct buf *b, const char *fmt, ...)
     b->len += (size_t)n;
 }
 
-void
-buf_consume(struct buf *b, size_t len)
+void buf_consume(struct buf *b, size_t len)
 {
     if (len >= b->len) {
         b->len = 0;

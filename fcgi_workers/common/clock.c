@@ -6,8 +6,7 @@
 #include <stdio.h>
 #include <time.h>
 
-static int64_t
-clock_read(clockid_t id)
+static int64_t clock_read(clockid_t id)
 {
     struct timespec ts;
 
@@ -17,20 +16,17 @@ clock_read(clockid_t id)
 
 /* Without the time a suspended machine sleeps: a timer due after one more
  * second is still due after one more second. */
-int64_t
-clock_mono_ms(void)
+int64_t clock_mono_ms(void)
 {
     return clock_read(CLOCK_MONOTONIC);
 }
 
-int64_t
-clock_wall_ms(void)
+int64_t clock_wall_ms(void)
 {
     return clock_read(CLOCK_REALTIME);
 }
 
-char *
-clock_text(int64_t wall_ms, char *out)
+char *clock_text(int64_t wall_ms, char *out)
 {
     struct tm tm;
     time_t    sec;

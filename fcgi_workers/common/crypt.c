@@ -27,8 +27,7 @@
 #define CRYPT_MAX     (16 * 1024 * 1024)
 #define CRYPT_FILE    65        /* 64 hex digits and a newline */
 
-int
-crypt_random(void *out, size_t len)
+int crypt_random(void *out, size_t len)
 {
     unsigned char *p = out;
     ssize_t        n;
@@ -45,14 +44,12 @@ crypt_random(void *out, size_t len)
     return 0;
 }
 
-void
-crypt_sha256(const void *in, size_t len, unsigned char out[32])
+void crypt_sha256(const void *in, size_t len, unsigned char out[32])
 {
     SHA256(in, len, out);
 }
 
-static void
-crypt_hex(const unsigned char *in, size_t len, char *out)
+static void crypt_hex(const unsigned char *in, size_t len, char *out)
 {
     static const char digits[] = "0123456789abcdef";
     size_t            i;
@@ -64,8 +61,7 @@ crypt_hex(const unsigned char *in, size_t len, char *out)
     out[2 * len] = '\0';
 }
 
-void
-crypt_sha256_hex(const void *in, size_t len, char out[65])
+void crypt_sha256_hex(const void *in, size_t len, char out[65])
 {
     unsigned char digest[32];
 
@@ -74,8 +70,7 @@ crypt_sha256_hex(const void *in, size_t len, char out[65])
 }
 
 /* Big endian, so that %016x prints the first 16 digits of the digest. */
-uint64_t
-crypt_tenant_tag(const char *tenant)
+uint64_t crypt_tenant_tag(const char *tenant)
 {
     unsigned char digest[32];
     uint64_t      tag = 0;
@@ -89,8 +84,7 @@ crypt_tenant_tag(const char *tenant)
 
 /* ---- the key file ------------------------------------------------------- */
 
-static int
-crypt_unhex(const char *in, unsigned char *out, size_t len)
+static int crypt_unhex(const char *in, unsigned char *out, size_t len)
 {
     static const char digits[] = "0123456789abcdef";
     const char       *high, *low;
@@ -106,8 +100,8 @@ crypt_unhex(const char *in, unsigned char *out, size_t len)
     return 0;
 }
 
-static int
-crypt_key_read(struct crypt_key *k, int fd, const char *path, struct err *e)
+static int crypt_key_read(struct crypt_key *k, int fd, const char *path,
+    struct err *e)
 {
     struct crypt_key read_key;
     struct stat      st;
@@ -135,8 +129,7 @@ crypt_key_read(struct crypt_key *k, int fd, const char *path, struct err *e)
     return rc;
 }
 
-static int
-crypt_sync_parent(const char *path)
+static int crypt_sync_parent(const char *path)
 {
     char  dir[4096];
     char *slash;
@@ -158,8 +151,7 @@ crypt_sync_parent(const char *path)
 
 /* Written beside its place and linked there: a crash leaves no half key, and
  * one that somebody else made meanwhile is not overwritten. */
-static int
-crypt_key_make(const char *path, struct err *e)
+static int crypt_key_make(const char *path, struct err *e)
 {
     struct crypt_key k;
     char             text[CRYPT_FILE + 1], temp[4096];
@@ -191,8 +183,8 @@ crypt_key_make(const char *path, struct err *e)
     return rc;
 }
 
-int
-crypt_key_load(struct crypt_key *k, const char *path, int make, struct err *e)
+int crypt_key_load(struct crypt_key *k, const char *path, int make,
+    struct err *e)
 {
     int fd, rc;
 
@@ -211,8 +203,7 @@ crypt_key_load(struct crypt_key *k, const char *path, int make, struct err *e)
 
 /* ---- sealing ------------------------------------------------------------ */
 
-static unsigned char
-crypt_key_id(const struct crypt_key *k)
+static unsigned char crypt_key_id(const struct crypt_key *k)
 {
     unsigned char digest[32];
 
@@ -220,8 +211,7 @@ crypt_key_id(const struct crypt_key *k)
     return digest[0];
 }
 
-static int
-crypt_gcm(EVP_CIPHER_CTX *c, const struct crypt_key *k, int seal,
+static int crypt_gcm(EVP_CIPHER_CTX *c, const struct crypt_key *k, int seal,
     const unsigned char *nonce, const char *context,
     const unsigned char *head)
 {
@@ -234,8 +224,7 @@ crypt_gcm(EVP_CIPHER_CTX *c, const struct crypt_key *k, int seal,
                (int)strlen(context)) == 1 ? 0 : -1;
 }
 
-int
-crypt_seal(const struct crypt_key *k, const char *context, const void *in,
+int crypt_seal(const struct crypt_key *k, const char *context, const void *in,
     size_t len, unsigned char **out, size_t *out_len)
 {
     EVP_CIPHER_CTX *c;
@@ -269,8 +258,7 @@ done:
     return rc;
 }
 
-int
-crypt_open(const struct crypt_key *k, const char *context, const void *in,
+int crypt_open(const struct crypt_key *k, const char *context, const void *in,
     size_t len, unsigned char **out, size_t *out_len)
 {
     const unsigned char *sealed = in;

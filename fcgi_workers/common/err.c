@@ -61,8 +61,7 @@ const struct err_code err_codes[] = {
 
 static const struct err_code err_internal = { "internal", 500, false };
 
-const struct err_code *
-err_lookup(const char *code)
+const struct err_code *err_lookup(const char *code)
 {
     const struct err_code *c;
 
@@ -79,16 +78,15 @@ static void err_fill(struct err *e, const char *code, const char *fmt,
     va_list ap) __attribute__((format(printf, 3, 0)));
 
 /* The code is taken from the list, so that it is static whatever came in. */
-static void
-err_fill(struct err *e, const char *code, const char *fmt, va_list ap)
+static void err_fill(struct err *e, const char *code, const char *fmt,
+    va_list ap)
 {
     memset(e, 0, sizeof(*e));
     e->code = err_lookup(code)->code;
     vsnprintf(e->msg, sizeof(e->msg), fmt, ap);
 }
 
-int
-err_set(struct err *e, const char *code, const char *fmt, ...)
+int err_set(struct err *e, const char *code, const char *fmt, ...)
 {
     va_list ap;
 
@@ -100,8 +98,7 @@ err_set(struct err *e, const char *code, const char *fmt, ...)
     return -1;
 }
 
-int
-err_field(struct err *e, const char *code, const char *field,
+int err_field(struct err *e, const char *code, const char *field,
     const char *fmt, ...)
 {
     va_list ap;
@@ -115,8 +112,7 @@ err_field(struct err *e, const char *code, const char *field,
     return -1;
 }
 
-int
-err_errno(struct err *e, const char *fmt, ...)
+int err_errno(struct err *e, const char *fmt, ...)
 {
     char    what[160];
     int     saved = errno;

@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 /* Files of /proc have no size, so it is read until its end. */
-static int
-files_read_all(int fd, const char *path, struct buf *b, struct err *e)
+static int files_read_all(int fd, const char *path, struct buf *b,
+    struct err *e)
 {
     char   *room;
     size_t  want;
@@ -38,8 +38,7 @@ files_read_all(int fd, const char *path, struct buf *b, struct err *e)
     return 0;
 }
 
-int
-files_read(const char *path, struct buf *b, struct err *e)
+int files_read(const char *path, struct buf *b, struct err *e)
 {
     struct stat st;
     int         fd, rc;
@@ -55,8 +54,7 @@ files_read(const char *path, struct buf *b, struct err *e)
     return rc;
 }
 
-int
-files_write(const char *path, const void *data, size_t len, mode_t mode,
+int files_write(const char *path, const void *data, size_t len, mode_t mode,
     struct err *e)
 {
     char    temp[PATH_MAX];
@@ -83,8 +81,7 @@ files_write(const char *path, const void *data, size_t len, mode_t mode,
     return 0;
 }
 
-int
-files_mkdir(const char *path, mode_t mode, struct err *e)
+int files_mkdir(const char *path, mode_t mode, struct err *e)
 {
     char  part[PATH_MAX];
     char *p;
@@ -106,8 +103,7 @@ files_mkdir(const char *path, mode_t mode, struct err *e)
     return 0;
 }
 
-int
-files_own_dir(const char *path, mode_t mode, uid_t uid, gid_t gid,
+int files_own_dir(const char *path, mode_t mode, uid_t uid, gid_t gid,
     struct err *e)
 {
     if (files_mkdir(path, mode, e) != 0)

@@ -15,8 +15,7 @@
 
 #define ULID_RANDOM 10          /* bytes after the 48 bits of time */
 
-int
-ids_fold(const char *s, size_t len, char *out)
+int ids_fold(const char *s, size_t len, char *out)
 {
     char   folded[ID_MAX + 1];
     size_t i;
@@ -37,8 +36,7 @@ ids_fold(const char *s, size_t len, char *out)
     return 0;
 }
 
-static void
-ids_random(unsigned char *out, size_t len)
+static void ids_random(unsigned char *out, size_t len)
 {
     size_t  got = 0;
     ssize_t n;
@@ -53,8 +51,7 @@ ids_random(unsigned char *out, size_t len)
 }
 
 /* 16 bytes, 128 bits, as 26 characters of Crockford's base 32. */
-static void
-ids_base32(const unsigned char *in, char *out)
+static void ids_base32(const unsigned char *in, char *out)
 {
     static const char digits[] = "0123456789abcdefghjkmnpqrstvwxyz";
     unsigned          acc = 0, bits = 2;    /* 130 bits: two zeros in front */
@@ -74,8 +71,7 @@ ids_base32(const unsigned char *in, char *out)
 
 /* A forked child must not go on counting where its parent stood: the two
  * would make the same names. A clock that steps back keeps the last time. */
-void
-ids_new(char *out)
+void ids_new(char *out)
 {
     static unsigned char tail[ULID_RANDOM];
     static int64_t       last_ms;
@@ -103,8 +99,7 @@ ids_new(char *out)
     ids_base32(raw, out);
 }
 
-bool
-ids_request_ok(const char *s, size_t len)
+bool ids_request_ok(const char *s, size_t len)
 {
     size_t i;
     char   c;
@@ -122,16 +117,14 @@ ids_request_ok(const char *s, size_t len)
     return true;
 }
 
-void
-ids_request_new(char *out)
+void ids_request_new(char *out)
 {
     ids_new(out);
 }
 
 /* Length of the well-formed sequence at s, its code point in *cp; 0 if none.
  * The table is RFC 3629, section 4. */
-static size_t
-ids_utf8_next(const unsigned char *s, size_t len, uint32_t *cp)
+static size_t ids_utf8_next(const unsigned char *s, size_t len, uint32_t *cp)
 {
     unsigned char low = 0x80, high = 0xbf;
     size_t        n, i;
@@ -166,8 +159,7 @@ ids_utf8_next(const unsigned char *s, size_t len, uint32_t *cp)
     return n;
 }
 
-bool
-ids_utf8_ok(const char *s, size_t len)
+bool ids_utf8_ok(const char *s, size_t len)
 {
     const unsigned char *p = (const unsigned char *)s;
     uint32_t             cp;
@@ -182,8 +174,7 @@ ids_utf8_ok(const char *s, size_t len)
     return true;
 }
 
-bool
-ids_key_ok(const char *s, size_t len)
+bool ids_key_ok(const char *s, size_t len)
 {
     const unsigned char *p = (const unsigned char *)s;
     uint32_t             cp;
@@ -203,8 +194,8 @@ ids_key_ok(const char *s, size_t len)
     return true;
 }
 
-int
-ids_number(const char *s, size_t len, int64_t min, int64_t max, int64_t *out)
+int ids_number(const char *s, size_t len, int64_t min, int64_t max,
+    int64_t *out)
 {
     int64_t value = 0;
     size_t  i;

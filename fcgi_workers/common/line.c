@@ -82,8 +82,7 @@ static const struct word said_words[] = {
 
 /* The bytes up to `sep` or the end; the separator is taken, too. An empty
  * field is an error: an empty value is written as "-". */
-static struct line_str
-take(struct cursor *c, char sep)
+static struct line_str take(struct cursor *c, char sep)
 {
     struct line_str s = { c->p, 0 };
 
@@ -106,14 +105,12 @@ take(struct cursor *c, char sep)
     return s;
 }
 
-static bool
-is_empty(struct line_str s)
+static bool is_empty(struct line_str s)
 {
     return s.len == 1 && s.p[0] == '-';
 }
 
-static uint64_t
-number_of(struct cursor *c, struct line_str s, uint64_t max)
+static uint64_t number_of(struct cursor *c, struct line_str s, uint64_t max)
 {
     uint64_t n = 0, digit;
     size_t   i;
@@ -140,14 +137,12 @@ number_of(struct cursor *c, struct line_str s, uint64_t max)
     return n;
 }
 
-static uint64_t
-take_number(struct cursor *c, uint64_t max)
+static uint64_t take_number(struct cursor *c, uint64_t max)
 {
     return number_of(c, take(c, ' '), max);
 }
 
-static uint64_t
-hex_of(struct cursor *c, struct line_str s)
+static uint64_t hex_of(struct cursor *c, struct line_str s)
 {
     uint64_t n = 0;
     size_t   i;
@@ -173,8 +168,7 @@ hex_of(struct cursor *c, struct line_str s)
     return n;
 }
 
-static int
-word_of(struct cursor *c, struct line_str s, const struct word *w)
+static int word_of(struct cursor *c, struct line_str s, const struct word *w)
 {
     for (; w->name; w++) {
         if (strlen(w->name) == s.len && memcmp(w->name, s.p, s.len) == 0) {
@@ -187,8 +181,8 @@ word_of(struct cursor *c, struct line_str s, const struct word *w)
 }
 
 /* Every byte of s is a letter, a digit or one of `more`. */
-static void
-check_name(struct cursor *c, struct line_str s, size_t max, const char *more)
+static void check_name(struct cursor *c, struct line_str s, size_t max,
+    const char *more)
 {
     size_t i;
     char   ch;
@@ -210,8 +204,7 @@ check_name(struct cursor *c, struct line_str s, size_t max, const char *more)
     }
 }
 
-static struct line_str
-take_id(struct cursor *c)
+static struct line_str take_id(struct cursor *c)
 {
     struct line_str s = take(c, ' ');
     size_t          i;
@@ -227,8 +220,7 @@ take_id(struct cursor *c)
     return s;
 }
 
-static struct line_str
-take_node(struct cursor *c)
+static struct line_str take_node(struct cursor *c)
 {
     struct line_str s = take(c, ' ');
 
@@ -242,8 +234,8 @@ take_node(struct cursor *c)
 }
 
 /* A list of ports, "-" for none. */
-static uint8_t
-ports_of(struct cursor *c, struct line_str s, char sep, uint16_t *ports)
+static uint8_t ports_of(struct cursor *c, struct line_str s, char sep,
+    uint16_t *ports)
 {
     struct cursor in = { s.p, s.p + s.len, false };
     uint8_t       n = 0;
@@ -271,8 +263,7 @@ ports_of(struct cursor *c, struct line_str s, char sep, uint16_t *ports)
     return n;
 }
 
-static void
-take_policy(struct cursor *c, struct line_policy *o)
+static void take_policy(struct cursor *c, struct line_policy *o)
 {
     struct line_str s = take(c, ' ');
     struct cursor   in = { s.p, s.p + s.len, false };
@@ -293,8 +284,7 @@ take_policy(struct cursor *c, struct line_policy *o)
     }
 }
 
-static void
-read_hello(struct cursor *c, struct line *o)
+static void read_hello(struct cursor *c, struct line *o)
 {
     o->proto = (uint32_t) take_number(c, UINT32_MAX);
     o->node = take_node(c);
@@ -309,8 +299,7 @@ read_hello(struct cursor *c, struct line *o)
     o->gen = take_number(c, NUMBER_MAX);
 }
 
-static void
-read_ask(struct cursor *c, struct line *o)
+static void read_ask(struct cursor *c, struct line *o)
 {
     o->id = take_id(c);
     o->port = (uint16_t) take_number(c, UINT16_MAX);
@@ -318,8 +307,7 @@ read_ask(struct cursor *c, struct line *o)
     o->gen = take_number(c, NUMBER_MAX);
 }
 
-static void
-read_op(struct cursor *c, struct line *o)
+static void read_op(struct cursor *c, struct line *o)
 {
     o->number = take_number(c, NUMBER_MAX);
 
@@ -328,8 +316,7 @@ read_op(struct cursor *c, struct line *o)
     }
 }
 
-static void
-read_parked(struct cursor *c, struct line *o)
+static void read_parked(struct cursor *c, struct line *o)
 {
     o->seq = take_number(c, NUMBER_MAX);
     o->park = (enum line_park) word_of(c, take(c, ' '), park_words);
@@ -337,8 +324,7 @@ read_parked(struct cursor *c, struct line *o)
     o->idle_ms = take_number(c, NUMBER_MAX);
 }
 
-static void
-read_inflight(struct cursor *c, struct line *o)
+static void read_inflight(struct cursor *c, struct line *o)
 {
     o->seq = take_number(c, NUMBER_MAX);
     o->active = (uint32_t) take_number(c, UINT32_MAX);
@@ -346,8 +332,7 @@ read_inflight(struct cursor *c, struct line *o)
     o->idle_ms = take_number(c, NUMBER_MAX);
 }
 
-static void
-read_answer(struct cursor *c, struct line *o)
+static void read_answer(struct cursor *c, struct line *o)
 {
     o->id = take_id(c);
     o->gen = take_number(c, NUMBER_MAX);
@@ -382,8 +367,7 @@ read_answer(struct cursor *c, struct line *o)
     }
 }
 
-static void
-read_park(struct cursor *c, struct line *o)
+static void read_park(struct cursor *c, struct line *o)
 {
     o->seq = take_number(c, NUMBER_MAX);
     o->id = take_id(c);
@@ -391,15 +375,13 @@ read_park(struct cursor *c, struct line *o)
     o->idle_ms = take_number(c, NUMBER_MAX);
 }
 
-static void
-read_inquiry(struct cursor *c, struct line *o)
+static void read_inquiry(struct cursor *c, struct line *o)
 {
     o->seq = take_number(c, NUMBER_MAX);
     o->id = take_id(c);
 }
 
-static void
-read_share(struct cursor *c, struct line *o)
+static void read_share(struct cursor *c, struct line *o)
 {
     o->number = take_number(c, NUMBER_MAX);
 
@@ -421,16 +403,14 @@ read_share(struct cursor *c, struct line *o)
     o->share_epoch = take_number(c, EPOCH_MAX);
 }
 
-static void
-read_epoch(struct cursor *c, struct line *o)
+static void read_epoch(struct cursor *c, struct line *o)
 {
     o->id = take_id(c);
     o->share_epoch = take_number(c, EPOCH_MAX);
     o->policy.is_private = word_of(c, take(c, ' '), private_words) ? 1 : 0;
 }
 
-static void
-read_closing(struct cursor *c, struct line *o)
+static void read_closing(struct cursor *c, struct line *o)
 {
     o->id = take_id(c);
 }
@@ -448,8 +428,7 @@ static const struct {
     { 'T', 2, read_share }, { 'S', 0, read_epoch },
 };
 
-int
-line_parse(const char *p, size_t len, int up, struct line *out)
+int line_parse(const char *p, size_t len, int up, struct line *out)
 {
     struct cursor c = { p, p + len, false };
     struct line   o;
@@ -494,8 +473,7 @@ line_parse(const char *p, size_t len, int up, struct line *out)
 
 /* --- writing ----------------------------------------------------------- */
 
-static void
-put(struct out *o, const char *p, size_t len)
+static void put(struct out *o, const char *p, size_t len)
 {
     /* one byte stays free for the '\n' */
     if (o->bad || len > LINE_MAX_LEN - 1 - o->len) {
@@ -509,8 +487,7 @@ put(struct out *o, const char *p, size_t len)
     }
 }
 
-static void
-put_number(struct out *o, char before, uint64_t n)
+static void put_number(struct out *o, char before, uint64_t n)
 {
     char   digits[21];
     size_t i = sizeof(digits);
@@ -524,8 +501,7 @@ put_number(struct out *o, char before, uint64_t n)
     put(o, digits + i, sizeof(digits) - i);
 }
 
-static void
-put_hex(struct out *o, char before, uint64_t n)
+static void put_hex(struct out *o, char before, uint64_t n)
 {
     static const char hex[] = "0123456789abcdef";
     char              digits[17];
@@ -540,8 +516,7 @@ put_hex(struct out *o, char before, uint64_t n)
     put(o, digits, sizeof(digits));
 }
 
-static void
-put_str(struct out *o, char before, struct line_str s)
+static void put_str(struct out *o, char before, struct line_str s)
 {
     put(o, &before, 1);
 
@@ -553,8 +528,8 @@ put_str(struct out *o, char before, struct line_str s)
     put(o, s.p, s.len);
 }
 
-static void
-put_word(struct out *o, char before, int value, const struct word *w)
+static void put_word(struct out *o, char before, int value,
+    const struct word *w)
 {
     for (; w->name; w++) {
         if (w->value == value) {
@@ -567,8 +542,8 @@ put_word(struct out *o, char before, int value, const struct word *w)
     o->bad = true;
 }
 
-static void
-put_ports(struct out *o, char before, const uint16_t *ports, uint8_t n,
+static void put_ports(struct out *o, char before, const uint16_t *ports,
+    uint8_t n,
     char sep)
 {
     uint8_t i;
@@ -589,8 +564,7 @@ put_ports(struct out *o, char before, const uint16_t *ports, uint8_t n,
     }
 }
 
-static void
-put_policy(struct out *o, const struct line_policy *p)
+static void put_policy(struct out *o, const struct line_policy *p)
 {
     put_word(o, ' ', p->is_private, private_words);
     put_hex(o, ',', p->tenant);
@@ -603,8 +577,7 @@ put_policy(struct out *o, const struct line_policy *p)
     put_word(o, ',', (int) p->wakes, wakes_words);
 }
 
-static void
-write_hello(struct out *o, const struct line *in)
+static void write_hello(struct out *o, const struct line *in)
 {
     put_number(o, ' ', in->proto);
     put_str(o, ' ', in->node);
@@ -619,8 +592,7 @@ write_hello(struct out *o, const struct line *in)
     put_number(o, ' ', in->gen);
 }
 
-static void
-write_answer(struct out *o, const struct line *in)
+static void write_answer(struct out *o, const struct line *in)
 {
     put_str(o, ' ', in->id);
     put_number(o, ' ', in->gen);
@@ -640,8 +612,7 @@ write_answer(struct out *o, const struct line *in)
     }
 }
 
-static void
-write_rest(struct out *o, const struct line *in)
+static void write_rest(struct out *o, const struct line *in)
 {
     switch (in->type) {
 
@@ -712,8 +683,7 @@ write_rest(struct out *o, const struct line *in)
     }
 }
 
-size_t
-line_write(const struct line *in, char *out)
+size_t line_write(const struct line *in, char *out)
 {
     struct out  o = { out, 0, false };
     struct line check;

@@ -22,8 +22,7 @@ static const char *const log_names[] = { "debug", "info", "warn", "error" };
 static const char *log_role = "holdfastd";
 static enum log_level log_least = LOG_INFO_;
 
-int
-log_level_named(const char *name, size_t len)
+int log_level_named(const char *name, size_t len)
 {
     int i;
 
@@ -37,8 +36,7 @@ log_level_named(const char *name, size_t len)
     return -1;
 }
 
-void
-log_open(const char *role, enum log_level least)
+void log_open(const char *role, enum log_level least)
 {
     log_role = role;
     log_least = least;
@@ -46,8 +44,7 @@ log_open(const char *role, enum log_level least)
 
 /* UTF-8 goes through; control characters would forge lines or reach a
  * terminal, so they are written as \xNN. */
-static size_t
-log_escape(const char *in, char *out, size_t size)
+static size_t log_escape(const char *in, char *out, size_t size)
 {
     static const char hex[] = "0123456789abcdef";
     unsigned char     c;
@@ -74,8 +71,7 @@ log_escape(const char *in, char *out, size_t size)
 static void log_write(enum log_level level, const char *fmt, va_list ap)
     __attribute__((format(printf, 2, 0)));
 
-static void
-log_write(enum log_level level, const char *fmt, va_list ap)
+static void log_write(enum log_level level, const char *fmt, va_list ap)
 {
     char    text[LOG_LINE_MAX], line[LOG_LINE_MAX], when[CLOCK_TEXT_MAX];
     int     head, saved = errno;
@@ -94,8 +90,7 @@ log_write(enum log_level level, const char *fmt, va_list ap)
     errno = saved;
 }
 
-void
-log_line(enum log_level level, const char *fmt, ...)
+void log_line(enum log_level level, const char *fmt, ...)
 {
     va_list ap;
 
@@ -106,8 +101,7 @@ log_line(enum log_level level, const char *fmt, ...)
     va_end(ap);
 }
 
-void
-log_fatal(const char *fmt, ...)
+void log_fatal(const char *fmt, ...)
 {
     va_list ap;
 

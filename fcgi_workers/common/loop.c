@@ -41,8 +41,7 @@ struct loop {
     void              *on_signal_arg;
 };
 
-struct loop *
-loop_new(void)
+struct loop *loop_new(void)
 {
     struct loop *l = calloc(1, sizeof(*l));
 
@@ -58,8 +57,7 @@ loop_new(void)
     return l;
 }
 
-void
-loop_free(struct loop *l)
+void loop_free(struct loop *l)
 {
     if (l == NULL)
         return;
@@ -70,8 +68,8 @@ loop_free(struct loop *l)
     free(l);
 }
 
-static int
-loop_control(struct loop *l, int what, struct watch *w, uint32_t events)
+static int loop_control(struct loop *l, int what, struct watch *w,
+    uint32_t events)
 {
     struct epoll_event ev;
 
@@ -81,8 +79,7 @@ loop_control(struct loop *l, int what, struct watch *w, uint32_t events)
     return epoll_ctl(l->epoll, what, w->fd, &ev);
 }
 
-int
-loop_add(struct loop *l, struct watch *w, uint32_t events)
+int loop_add(struct loop *l, struct watch *w, uint32_t events)
 {
     if (loop_control(l, EPOLL_CTL_ADD, w, events) != 0)
         return -1;
@@ -90,14 +87,12 @@ loop_add(struct loop *l, struct watch *w, uint32_t events)
     return 0;
 }
 
-int
-loop_change(struct loop *l, struct watch *w, uint32_t events)
+int loop_change(struct loop *l, struct watch *w, uint32_t events)
 {
     return loop_control(l, EPOLL_CTL_MOD, w, events);
 }
 
-void
-loop_remove(struct loop *l, struct watch *w)
+void loop_remove(struct loop *l, struct watch *w)
 {
     int i;
 
@@ -113,15 +108,13 @@ loop_remove(struct loop *l, struct watch *w)
 
 /* ---- timers ------------------------------------------------------------- */
 
-static void
-loop_place(struct loop *l, int i, struct timer *t)
+static void loop_place(struct loop *l, int i, struct timer *t)
 {
     l->heap[i] = t;
     t->slot = i + 1;
 }
 
-static void
-loop_sift_up(struct loop *l, int i)
+static void loop_sift_up(struct loop *l, int i)
 {
     struct timer *t = l->heap[i];
     int           up;
@@ -136,8 +129,7 @@ loop_sift_up(struct loop *l, int i)
     loop_place(l, i, t);
 }
 
-static void
-loop_sift_down(struct loop *l, int i)
+static void loop_sift_down(struct loop *l, int i)
 {
     struct timer *t = l->heap[i];
     int           down;
@@ -160,8 +152,7 @@ loop_sift_down(struct loop *l, int i)
 }
 
 /* Out of memory has no way back here: a timer that is not set is a hang. */
-static void
-loop_grow(struct loop *l)
+static void loop_grow(struct loop *l)
 {
     struct timer **heap;
     int            cap = l->cap == 0 ? 64 : l->cap * 2;
@@ -173,8 +164,7 @@ loop_grow(struct loop *l)
     l->cap = cap;
 }
 
-void
-loop_timer_set(struct loop *l, struct timer *t, int64_t in_ms)
+void loop_timer_set(struct loop *l, struct timer *t, int64_t in_ms)
 {
     loop_timer_clear(l, t);
     if (!l->running)
@@ -190,8 +180,7 @@ loop_timer_set(struct loop *l, struct timer *t, int64_t in_ms)
     loop_sift_up(l, l->ntimers - 1);
 }
 
-void
-loop_timer_clear(struct loop *l, struct timer *t)
+void loop_timer_clear(struct loop *l, struct timer *t)
 {
     struct timer *last;
     int           i = t->slot - 1;
@@ -208,8 +197,7 @@ loop_timer_clear(struct loop *l, struct timer *t)
     loop_sift_down(l, last->slot - 1);
 }
 
-static void
-loop_run_timers(struct loop *l)
+static void loop_run_timers(struct loop *l)
 {
     struct timer *t;
 
@@ -222,8 +210,7 @@ loop_run_timers(struct loop *l)
     l->in_timers = false;
 }
 
-static int
-loop_wait_ms(const struct loop *l)
+static int loop_wait_ms(const struct loop *l)
 {
     int64_t wait;
 
@@ -237,15 +224,13 @@ loop_wait_ms(const struct loop *l)
 
 /* ---- turns -------------------------------------------------------------- */
 
-void
-loop_on_turn_end(struct loop *l, void (*fn)(void *), void *arg)
+void loop_on_turn_end(struct loop *l, void (*fn)(void *), void *arg)
 {
     l->turn_end = fn;
     l->turn_end_arg = arg;
 }
 
-static void
-loop_run_events(struct loop *l)
+static void loop_run_events(struct loop *l)
 {
     struct watch *w;
 
@@ -259,8 +244,7 @@ loop_run_events(struct loop *l)
 
 /* What was asked for before the first turn (a turn's output, say) ends that
  * turn too: hence the call before the first wait. */
-int
-loop_run(struct loop *l)
+int loop_run(struct loop *l)
 {
     int n;
 
@@ -287,22 +271,19 @@ loop_run(struct loop *l)
     return 0;
 }
 
-void
-loop_stop(struct loop *l)
+void loop_stop(struct loop *l)
 {
     l->stopped = true;
 }
 
-int64_t
-loop_now_ms(const struct loop *l)
+int64_t loop_now_ms(const struct loop *l)
 {
     return l->now_ms;
 }
 
 /* ---- signals ------------------------------------------------------------ */
 
-static void
-loop_signal_ready(struct watch *w, uint32_t events)
+static void loop_signal_ready(struct watch *w, uint32_t events)
 {
     struct signalfd_siginfo info;
     struct loop            *l = w->owner;
@@ -316,8 +297,8 @@ loop_signal_ready(struct watch *w, uint32_t events)
     }
 }
 
-int
-loop_handle_signals(struct loop *l, void (*fn)(int signo, void *), void *arg)
+int loop_handle_signals(struct loop *l, void (*fn)(int signo, void *),
+    void *arg)
 {
     static const int wanted[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD };
     sigset_t         set;

@@ -21,8 +21,8 @@
 
 #define MSG_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
-static int
-msg_address(struct sockaddr_un *sun, const char *path, const char *suffix)
+static int msg_address(struct sockaddr_un *sun, const char *path,
+    const char *suffix)
 {
     int n;
 
@@ -38,8 +38,7 @@ msg_address(struct sockaddr_un *sun, const char *path, const char *suffix)
 
 /* Made beside its place and moved there when owner and mode are right: nobody
  * ever connects to a half-made one, and a stale one is replaced at once. */
-int
-msg_listen(const char *path, int type, unsigned mode, int uid, int gid)
+int msg_listen(const char *path, int type, unsigned mode, int uid, int gid)
 {
     struct sockaddr_un sun;
     int                fd, saved;
@@ -67,8 +66,7 @@ msg_listen(const char *path, int type, unsigned mode, int uid, int gid)
     return fd;
 }
 
-int
-msg_connect(const char *path, int type)
+int msg_connect(const char *path, int type)
 {
     struct sockaddr_un sun;
     int                fd, saved;
@@ -87,8 +85,7 @@ msg_connect(const char *path, int type)
     return fd;
 }
 
-int
-msg_accept(int fd, int *peer_uid)
+int msg_accept(int fd, int *peer_uid)
 {
     struct ucred cred;
     socklen_t    len = sizeof(cred);
@@ -107,8 +104,7 @@ msg_accept(int fd, int *peer_uid)
     return got;
 }
 
-int
-msg_send(int fd, const void *data, size_t len, const int *fds, int nfds)
+int msg_send(int fd, const void *data, size_t len, const int *fds, int nfds)
 {
     union {
         struct cmsghdr head;
@@ -144,8 +140,7 @@ msg_send(int fd, const void *data, size_t len, const int *fds, int nfds)
     return n < 0 ? -1 : 0;
 }
 
-static void
-msg_close_all(const int *fds, int n)
+static void msg_close_all(const int *fds, int n)
 {
     int i;
 
@@ -155,8 +150,7 @@ msg_close_all(const int *fds, int n)
 
 /* Every descriptor of the packet into got[MSG_FDS_MAX]; more than fit were
  * never delivered (the kernel sets MSG_CTRUNC). */
-static int
-msg_take_fds(struct msghdr *m, int *got)
+static int msg_take_fds(struct msghdr *m, int *got)
 {
     struct cmsghdr *c;
     size_t          bytes;
@@ -172,8 +166,7 @@ msg_take_fds(struct msghdr *m, int *got)
     return n;
 }
 
-ssize_t
-msg_recv(int fd, void *data, size_t len, int *fds, int *nfds)
+ssize_t msg_recv(int fd, void *data, size_t len, int *fds, int *nfds)
 {
     union {
         struct cmsghdr head;
@@ -215,8 +208,7 @@ msg_recv(int fd, void *data, size_t len, int *fds, int *nfds)
 
 /* ---- texts -------------------------------------------------------------- */
 
-static int
-msg_write_all(int fd, const char *p, size_t len)
+static int msg_write_all(int fd, const char *p, size_t len)
 {
     ssize_t n;
 
@@ -232,8 +224,7 @@ msg_write_all(int fd, const char *p, size_t len)
     return 0;
 }
 
-int
-msg_send_text(int fd, const char *text, size_t len)
+int msg_send_text(int fd, const char *text, size_t len)
 {
     char packet[48];
     int  memfd, n, rc, saved;
@@ -262,8 +253,7 @@ msg_send_text(int fd, const char *text, size_t len)
 
 /* The seals are looked at before the size, and the size before the bytes: a
  * peer cannot change what we are about to trust. */
-static int
-msg_read_memfd(int memfd, size_t said, size_t max, char **text)
+static int msg_read_memfd(int memfd, size_t said, size_t max, char **text)
 {
     struct stat st;
     char       *p;
@@ -301,8 +291,7 @@ msg_read_memfd(int memfd, size_t said, size_t max, char **text)
     return 0;
 }
 
-static int
-msg_memfd_size(const char *packet, size_t len, size_t *size)
+static int msg_memfd_size(const char *packet, size_t len, size_t *size)
 {
     static const char head[] = "{\"memfd\":";
     size_t            h = sizeof(head) - 1;
@@ -319,8 +308,7 @@ msg_memfd_size(const char *packet, size_t len, size_t *size)
     return 0;
 }
 
-int
-msg_recv_text(int fd, size_t max, char **text, size_t *len)
+int msg_recv_text(int fd, size_t max, char **text, size_t *len)
 {
     static char packet[MSG_INLINE_MAX];
     char       *p;

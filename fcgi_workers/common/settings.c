@@ -61,27 +61,24 @@ static const struct setting table[] = {
 
 /* ---- one value ---------------------------------------------------------- */
 
-static int64_t *
-set_number_at(struct settings *s, const struct setting *t)
+static int64_t *set_number_at(struct settings *s, const struct setting *t)
 {
     return (int64_t *)(void *)((char *)s + t->offset);
 }
 
-static char **
-set_text_at(struct settings *s, const struct setting *t)
+static char **set_text_at(struct settings *s, const struct setting *t)
 {
     return (char **)(void *)((char *)s + t->offset);
 }
 
-static bool *
-set_flag_at(struct settings *s, const struct setting *t)
+static bool *set_flag_at(struct settings *s, const struct setting *t)
 {
     return (bool *)((char *)s + t->offset);
 }
 
 /* 512M, 4G, 1T; "0" needs no unit. In MiB. */
-static int
-set_size(const char *p, size_t len, int64_t min, int64_t max, int64_t *out)
+static int set_size(const char *p, size_t len, int64_t min, int64_t max,
+    int64_t *out)
 {
     static const char units[] = "MGT";
     const char       *unit;
@@ -103,8 +100,7 @@ set_size(const char *p, size_t len, int64_t min, int64_t max, int64_t *out)
     return 0;
 }
 
-static void
-set_size_text(int64_t mib, char *out, size_t size)
+static void set_size_text(int64_t mib, char *out, size_t size)
 {
     if (mib == 0)
         snprintf(out, size, "0");
@@ -114,8 +110,7 @@ set_size_text(int64_t mib, char *out, size_t size)
         snprintf(out, size, "%lldM", (long long)mib);
 }
 
-static void
-set_allowed(const struct setting *t, char *out, size_t size)
+static void set_allowed(const struct setting *t, char *out, size_t size)
 {
     char low[24], high[24];
 
@@ -139,8 +134,7 @@ set_allowed(const struct setting *t, char *out, size_t size)
 }
 
 /* 0 set; 1 not allowed; -1 out of memory. */
-static int
-set_value(struct settings *s, const struct setting *t, const char *p,
+static int set_value(struct settings *s, const struct setting *t, const char *p,
     size_t len)
 {
     char *copy;
@@ -174,8 +168,7 @@ set_value(struct settings *s, const struct setting *t, const char *p,
 
 /* ---- names -------------------------------------------------------------- */
 
-static const struct setting *
-set_find(const char *name, size_t len)
+static const struct setting *set_find(const char *name, size_t len)
 {
     size_t i;
 
@@ -189,15 +182,13 @@ set_find(const char *name, size_t len)
     return NULL;
 }
 
-static char
-set_fold(char c)
+static char set_fold(char c)
 {
     return c == '-' ? '_' : (char)tolower((unsigned char)c);
 }
 
 /* Levenshtein's distance, one row at a time; names are short. */
-static unsigned
-set_distance(const char *a, size_t alen, const char *b)
+static unsigned set_distance(const char *a, size_t alen, const char *b)
 {
     unsigned row[65], before, here;
     size_t   i, j, blen = strlen(b);
@@ -222,8 +213,7 @@ set_distance(const char *a, size_t alen, const char *b)
     return row[blen];
 }
 
-static const char *
-set_nearest(const char *name, size_t len)
+static const char *set_nearest(const char *name, size_t len)
 {
     const char *best = NULL;
     unsigned    d, least = (unsigned)(len / 3) + 2;
@@ -250,8 +240,7 @@ struct set_reader {
     int              seen[SET_COUNT];   /* line of each, 0: not set */
 };
 
-static void
-set_trim(const char **p, size_t *len)
+static void set_trim(const char **p, size_t *len)
 {
     while (*len > 0 && isspace((unsigned char)(*p)[0])) {
         (*p)++;
@@ -261,8 +250,7 @@ set_trim(const char **p, size_t *len)
         (*len)--;
 }
 
-static int
-set_unknown(const struct set_reader *r, const char *name, size_t len,
+static int set_unknown(const struct set_reader *r, const char *name, size_t len,
     struct err *e)
 {
     const char *near = set_nearest(name, len);
@@ -275,8 +263,7 @@ set_unknown(const struct set_reader *r, const char *name, size_t len,
         r->line, n, name);
 }
 
-static int
-set_refuse(const struct set_reader *r, const struct setting *t,
+static int set_refuse(const struct set_reader *r, const struct setting *t,
     const char *value, size_t len, struct err *e)
 {
     char allowed[128];
@@ -292,8 +279,8 @@ set_refuse(const struct set_reader *r, const struct setting *t,
         r->file, r->line, t->name, allowed, len > 40 ? 40 : (int)len, value);
 }
 
-static int
-set_line(struct set_reader *r, const char *p, size_t len, struct err *e)
+static int set_line(struct set_reader *r, const char *p, size_t len,
+    struct err *e)
 {
     const struct setting *t;
     const char           *eq, *value;
@@ -328,8 +315,8 @@ set_line(struct set_reader *r, const char *p, size_t len, struct err *e)
     return 0;
 }
 
-static int
-set_lines(struct set_reader *r, const char *text, size_t len, struct err *e)
+static int set_lines(struct set_reader *r, const char *text, size_t len,
+    struct err *e)
 {
     const char *end = text + len, *nl;
 
@@ -347,15 +334,14 @@ set_lines(struct set_reader *r, const char *text, size_t len, struct err *e)
 
 /* ---- what must fit together --------------------------------------------- */
 
-bool
-settings_is_loopback(const char *listen)
+bool settings_is_loopback(const char *listen)
 {
     return strncmp(listen, "127.", 4) == 0
         || strncmp(listen, "[::1]:", 6) == 0;
 }
 
-static int
-set_check_listen(const struct settings *s, const char *file, struct err *e)
+static int set_check_listen(const struct settings *s, const char *file,
+    struct err *e)
 {
     if (s->auth_tokens[0] == '\0' && s->tokens_file[0] == '\0'
         && !settings_is_loopback(s->api_listen))
@@ -375,8 +361,8 @@ set_check_listen(const struct settings *s, const char *file, struct err *e)
 }
 
 /* What stands in front of nginx. */
-static int
-set_check_front(const struct settings *s, const char *file, struct err *e)
+static int set_check_front(const struct settings *s, const char *file,
+    struct err *e)
 {
     if (strcmp(s->proxy_protocol, "off") != 0
         && s->trusted_proxies[0] == '\0')
@@ -399,8 +385,7 @@ set_check_front(const struct settings *s, const char *file, struct err *e)
     return 0;
 }
 
-static int
-set_check(const struct settings *s, const char *file, struct err *e)
+static int set_check(const struct settings *s, const char *file, struct err *e)
 {
     if (set_check_listen(s, file, e) != 0
         || set_check_front(s, file, e) != 0)
@@ -423,8 +408,7 @@ set_check(const struct settings *s, const char *file, struct err *e)
 
 /* ---- reading ------------------------------------------------------------ */
 
-static int
-set_defaults(struct settings *s)
+static int set_defaults(struct settings *s)
 {
     size_t i;
 
@@ -439,8 +423,7 @@ set_defaults(struct settings *s)
     return 0;
 }
 
-int
-settings_parse(struct settings *s, const char *text, size_t len,
+int settings_parse(struct settings *s, const char *text, size_t len,
     const char *file, struct err *e)
 {
     struct settings   made;
@@ -464,8 +447,7 @@ failed:
     return -1;
 }
 
-int
-settings_load(struct settings *s, const char *file, struct err *e)
+int settings_load(struct settings *s, const char *file, struct err *e)
 {
     struct buf text;
     int        rc;
@@ -481,8 +463,7 @@ settings_load(struct settings *s, const char *file, struct err *e)
     return rc;
 }
 
-void
-settings_fini(struct settings *s)
+void settings_fini(struct settings *s)
 {
     size_t i;
 
@@ -496,8 +477,7 @@ settings_fini(struct settings *s)
 
 /* ---- writing ------------------------------------------------------------ */
 
-void
-settings_print_markdown(FILE *out)
+void settings_print_markdown(FILE *out)
 {
     char   allowed[128];
     size_t i;
@@ -523,8 +503,7 @@ settings_print_markdown(FILE *out)
 }
 
 /* A sentence as comment lines of at most 78 columns. */
-static void
-set_print_comment(FILE *out, const char *text)
+static void set_print_comment(FILE *out, const char *text)
 {
     size_t n, col = 0;
 
@@ -542,8 +521,7 @@ set_print_comment(FILE *out, const char *text)
     fputc('\n', out);
 }
 
-void
-settings_print_example(FILE *out)
+void settings_print_example(FILE *out)
 {
     char   allowed[128], line[160];
     size_t i;
@@ -565,8 +543,7 @@ settings_print_example(FILE *out)
     }
 }
 
-static void
-set_print_tokens(const char *tokens, FILE *out)
+static void set_print_tokens(const char *tokens, FILE *out)
 {
     struct token t;
     char         digest[65];
@@ -583,8 +560,8 @@ set_print_tokens(const char *tokens, FILE *out)
     }
 }
 
-static void
-set_print_value(struct settings *s, const struct setting *t, FILE *out)
+static void set_print_value(struct settings *s, const struct setting *t,
+    FILE *out)
 {
     char text[24];
 
@@ -607,8 +584,7 @@ set_print_value(struct settings *s, const struct setting *t, FILE *out)
     }
 }
 
-int
-settings_print_effective(const struct settings *s, FILE *out)
+int settings_print_effective(const struct settings *s, FILE *out)
 {
     struct settings copy = *s;  /* borrowed texts; only to be read */
     size_t          i;

@@ -18,16 +18,14 @@
 
 typedef bool (*form_check)(const char *p, size_t len);
 
-static bool
-form_alnum(char c)
+static bool form_alnum(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')
         || (c >= '0' && c <= '9');
 }
 
 /* 1..max letters, digits and characters of `more`. */
-static bool
-form_chars(const char *p, size_t len, size_t max, const char *more)
+static bool form_chars(const char *p, size_t len, size_t max, const char *more)
 {
     size_t i;
 
@@ -44,8 +42,7 @@ form_chars(const char *p, size_t len, size_t max, const char *more)
 }
 
 /* Every part between commas fits `check`; an empty list does. */
-static bool
-form_list(const char *p, size_t len, form_check check)
+static bool form_list(const char *p, size_t len, form_check check)
 {
     const char *end = p + len, *comma;
 
@@ -61,23 +58,20 @@ form_list(const char *p, size_t len, form_check check)
     }
 }
 
-static bool
-form_name(const char *p, size_t len)
+static bool form_name(const char *p, size_t len)
 {
     return len == 0 || form_chars(p, len, 64, "._-");
 }
 
 /* Never root: these users exist so that something does not run as root. */
-static bool
-form_user(const char *p, size_t len)
+static bool form_user(const char *p, size_t len)
 {
     return form_chars(p, len, 32, "_-") && p[0] != '-'
         && !(p[0] >= '0' && p[0] <= '9')
         && !(len == 4 && memcmp(p, "root", 4) == 0);
 }
 
-static bool
-form_stack(const char *p, size_t len)
+static bool form_stack(const char *p, size_t len)
 {
     size_t i;
 
@@ -88,8 +82,7 @@ form_stack(const char *p, size_t len)
     return len <= 4;
 }
 
-static bool
-form_host(const char *p, size_t len)
+static bool form_host(const char *p, size_t len)
 {
     size_t i, label = 0;
 
@@ -116,29 +109,25 @@ static bool form_host_header(const char *p, size_t len)
     return form_chars(p, len, 60, ".-:");
 }
 
-static bool
-form_hosts(const char *p, size_t len)
+static bool form_hosts(const char *p, size_t len)
 {
     return form_list(p, len, form_host);
 }
 
-static bool
-form_scheme(const char *p, size_t len)
+static bool form_scheme(const char *p, size_t len)
 {
     return (len == 4 && memcmp(p, "http", 4) == 0)
         || (len == 5 && memcmp(p, "https", 5) == 0);
 }
 
-static bool
-form_port(const char *p, size_t len)
+static bool form_port(const char *p, size_t len)
 {
     int64_t port;
 
     return ids_number(p, len, 1, 65535, &port) == 0;
 }
 
-static bool
-form_addr(const char *p, size_t len)
+static bool form_addr(const char *p, size_t len)
 {
     unsigned char bin[16];
     char          text[INET6_ADDRSTRLEN];
@@ -153,15 +142,13 @@ form_addr(const char *p, size_t len)
         || inet_pton(AF_INET6, text, bin) == 1;
 }
 
-static bool
-form_addrs(const char *p, size_t len)
+static bool form_addrs(const char *p, size_t len)
 {
     return form_list(p, len, form_addr);
 }
 
 /* scheme://host[:port], as browsers send it: no path, no slash at the end. */
-static bool
-form_origin(const char *p, size_t len)
+static bool form_origin(const char *p, size_t len)
 {
     const char *end = p + len, *sep, *colon;
 
@@ -179,14 +166,12 @@ form_origin(const char *p, size_t len)
         && form_port(colon + 1, (size_t)(end - colon - 1));
 }
 
-static bool
-form_origins(const char *p, size_t len)
+static bool form_origins(const char *p, size_t len)
 {
     return form_list(p, len, form_origin);
 }
 
-static bool
-form_path(const char *p, size_t len)
+static bool form_path(const char *p, size_t len)
 {
     size_t i;
 
@@ -199,14 +184,12 @@ form_path(const char *p, size_t len)
     return true;
 }
 
-static bool
-form_file(const char *p, size_t len)
+static bool form_file(const char *p, size_t len)
 {
     return len == 0 || form_path(p, len);
 }
 
-static bool
-form_listen(const char *p, size_t len)
+static bool form_listen(const char *p, size_t len)
 {
     const char *colon = memrchr(p, ':', len);
     size_t      n;
@@ -221,28 +204,24 @@ form_listen(const char *p, size_t len)
     return memchr(p, ':', n) == NULL && form_addr(p, n);
 }
 
-static bool
-form_token(const char *p, size_t len)
+static bool form_token(const char *p, size_t len)
 {
     struct token t;
 
     return tokens_parse(p, len, &t, NULL) == 0;
 }
 
-static bool
-form_tokens(const char *p, size_t len)
+static bool form_tokens(const char *p, size_t len)
 {
     return form_list(p, len, form_token);
 }
 
-static bool
-form_image(const char *p, size_t len)
+static bool form_image(const char *p, size_t len)
 {
     return form_chars(p, len, 255, "./:_-@") && form_alnum(p[0]);
 }
 
-static bool
-form_template(const char *p, size_t len)
+static bool form_template(const char *p, size_t len)
 {
     const char *eq = memchr(p, '=', len);
 
@@ -250,15 +229,13 @@ form_template(const char *p, size_t len)
         && form_image(eq + 1, (size_t)(p + len - eq - 1));
 }
 
-static bool
-form_templates(const char *p, size_t len)
+static bool form_templates(const char *p, size_t len)
 {
     return form_list(p, len, form_template);
 }
 
 /* The host part must be empty: 10.0.0.5/8 is a slip, not a range. */
-static bool
-form_cidr(const char *p, size_t len)
+static bool form_cidr(const char *p, size_t len)
 {
     const char    *slash = memchr(p, '/', len);
     char           text[INET_ADDRSTRLEN];
@@ -280,21 +257,18 @@ form_cidr(const char *p, size_t len)
         && (ntohl(a.s_addr) & (0xffffffffu >> bits)) == 0;
 }
 
-static bool
-form_level(const char *p, size_t len)
+static bool form_level(const char *p, size_t len)
 {
     return log_level_named(p, len) >= 0;
 }
 
-static bool
-form_listen0(const char *p, size_t len)
+static bool form_listen0(const char *p, size_t len)
 {
     return len == 0 || form_listen(p, len);
 }
 
 /* An address, or one and the length of its prefix; host bits must be 0. */
-static bool
-form_net(const char *p, size_t len)
+static bool form_net(const char *p, size_t len)
 {
     const char   *slash = memchr(p, '/', len);
     unsigned char bin[16] = { 0 };
@@ -320,14 +294,12 @@ form_net(const char *p, size_t len)
     return true;
 }
 
-static bool
-form_nets(const char *p, size_t len)
+static bool form_nets(const char *p, size_t len)
 {
     return form_list(p, len, form_net);
 }
 
-static bool
-form_proxy(const char *p, size_t len)
+static bool form_proxy(const char *p, size_t len)
 {
     return (len == 3 && memcmp(p, "off", 3) == 0)
         || (len == 2 && memcmp(p, "on", 2) == 0)
@@ -372,14 +344,12 @@ static const struct {
     [SET_FORM_PROXY] = { form_proxy, "off, previews or on" },
 };
 
-bool
-settings_form_ok(enum settings_form form, const char *s, size_t len)
+bool settings_form_ok(enum settings_form form, const char *s, size_t len)
 {
     return forms[form].check(s, len);
 }
 
-const char *
-settings_form_text(enum settings_form form)
+const char *settings_form_text(enum settings_form form)
 {
     return forms[form].text;
 }

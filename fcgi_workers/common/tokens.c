@@ -15,8 +15,7 @@
 #define TOKENS_SHA        "sha256:"
 #define TOKENS_SHA_LEN    7
 
-static bool
-tokens_name_ok(const char *p, size_t len)
+static bool tokens_name_ok(const char *p, size_t len)
 {
     size_t i;
     char   c;
@@ -34,15 +33,13 @@ tokens_name_ok(const char *p, size_t len)
     return true;
 }
 
-static bool
-tokens_is(const char *p, size_t len, const char *word)
+static bool tokens_is(const char *p, size_t len, const char *word)
 {
     return len == strlen(word) && memcmp(p, word, len) == 0;
 }
 
 /* Ids must be written as they are stored: the gate compares bytes. */
-static bool
-tokens_scope_ok(const char *p, size_t len)
+static bool tokens_scope_ok(const char *p, size_t len)
 {
     char        id[ID_MAX + 1];
     const char *end = p + len, *plus;
@@ -66,8 +63,7 @@ tokens_scope_ok(const char *p, size_t len)
     }
 }
 
-static bool
-tokens_hex_ok(const char *p, size_t len)
+static bool tokens_hex_ok(const char *p, size_t len)
 {
     size_t i;
 
@@ -80,14 +76,12 @@ tokens_hex_ok(const char *p, size_t len)
     return true;
 }
 
-static bool
-tokens_is_digest(const char *p, size_t len)
+static bool tokens_is_digest(const char *p, size_t len)
 {
     return len >= TOKENS_SHA_LEN && memcmp(p, TOKENS_SHA, TOKENS_SHA_LEN) == 0;
 }
 
-static int
-tokens_check(const struct token *t, struct err *e)
+static int tokens_check(const struct token *t, struct err *e)
 {
     size_t i;
 
@@ -123,8 +117,7 @@ tokens_check(const struct token *t, struct err *e)
 }
 
 /* What comes first decides the form: a secret may hold any of : / = itself. */
-static int
-tokens_split(const char *p, size_t len, struct token *t)
+static int tokens_split(const char *p, size_t len, struct token *t)
 {
     const char *end = p + len, *sep, *eq, *colon;
 
@@ -153,8 +146,7 @@ tokens_split(const char *p, size_t len, struct token *t)
     return 0;
 }
 
-int
-tokens_parse(const char *p, size_t len, struct token *t, struct err *e)
+int tokens_parse(const char *p, size_t len, struct token *t, struct err *e)
 {
     struct token got;
 
@@ -167,8 +159,7 @@ tokens_parse(const char *p, size_t len, struct token *t, struct err *e)
     return 0;
 }
 
-void
-tokens_digest(const struct token *t, char out[65])
+void tokens_digest(const struct token *t, char out[65])
 {
     if (tokens_is_digest(t->secret, t->secret_len)) {
         memcpy(out, t->secret + TOKENS_SHA_LEN, 64);

@@ -61,16 +61,14 @@ struct peer {
     int                nfds;
 };
 
-static void
-peer_clear(struct peer *p)
+static void peer_clear(struct peer *p)
 {
     for (int i = 0; i < p->nfds; i++)
         close(p->fds[i]);
     p->nfds = 0;
 }
 
-static void
-peer_close(struct peer *p)
+static void peer_close(struct peer *p)
 {
     struct door  *d = p->door;
     struct peer **at = &d->peers;
@@ -87,8 +85,7 @@ peer_close(struct peer *p)
 
 /* ---- one ask ------------------------------------------------------------ */
 
-static int
-family_of(uint8_t family)
+static int family_of(uint8_t family)
 {
     switch (family) {
     case DOOR_UNIX:  return AF_UNIX;
@@ -101,8 +98,7 @@ family_of(uint8_t family)
 /* Sockets into p->fds; at least one, or an errno. Being unable to come home
  * is fatal: a door in a sandbox's namespace is worse than none, and the parent
  * starts a new one. */
-static int
-make_sockets(struct peer *p, int ns, int family, int count)
+static int make_sockets(struct peer *p, int ns, int family, int count)
 {
     int fd = -1, error;
 
@@ -121,8 +117,7 @@ make_sockets(struct peer *p, int ns, int family, int count)
     return p->nfds > 0 ? 0 : error;
 }
 
-static int
-answer_ask(struct peer *p, struct door_ask *a)
+static int answer_ask(struct peer *p, struct door_ask *a)
 {
     int ns, family = family_of(a->family);
 
@@ -138,8 +133,7 @@ answer_ask(struct peer *p, struct door_ask *a)
 /* ---- one order ---------------------------------------------------------- */
 
 /* The descriptor must be a network namespace, and not the host's. */
-static int
-check_namespace(const struct door *d, int fd)
+static int check_namespace(const struct door *d, int fd)
 {
     struct stat st;
 
@@ -151,8 +145,7 @@ check_namespace(const struct door *d, int fd)
 }
 
 /* Takes fd, which may be -1. */
-static int
-answer_order(struct peer *p, struct door_order *o, int fd)
+static int answer_order(struct peer *p, struct door_order *o, int fd)
 {
     struct door *d = p->door;
     int          error;
@@ -178,8 +171,7 @@ answer_order(struct peer *p, struct door_order *o, int fd)
 /* ---- peers -------------------------------------------------------------- */
 
 /* 1 sent, 0 no room yet, -1 the peer is gone. */
-static int
-peer_send(struct peer *p)
+static int peer_send(struct peer *p)
 {
     if (msg_send(p->watch.fd, &p->answer, sizeof(p->answer), p->fds,
         p->nfds) != 0)
@@ -193,8 +185,7 @@ peer_send(struct peer *p)
 }
 
 /* Takes one packet and answers it. As peer_send; 2: nothing to read. */
-static int
-peer_turn(struct peer *p)
+static int peer_turn(struct peer *p)
 {
     union {
         struct door_ask   ask;
@@ -226,8 +217,7 @@ peer_turn(struct peer *p)
     return peer_send(p);
 }
 
-static void
-peer_block(struct peer *p, bool blocked)
+static void peer_block(struct peer *p, bool blocked)
 {
     p->blocked = blocked;
     if (loop_change(p->door->loop, &p->watch,
@@ -235,8 +225,7 @@ peer_block(struct peer *p, bool blocked)
         peer_close(p);
 }
 
-static void
-peer_ready(struct watch *w, uint32_t events)
+static void peer_ready(struct watch *w, uint32_t events)
 {
     struct peer *p = w->owner;
     int          rc;
@@ -262,8 +251,7 @@ peer_ready(struct watch *w, uint32_t events)
     }
 }
 
-static void
-peer_new(struct watch *w, uint32_t events)
+static void peer_new(struct watch *w, uint32_t events)
 {
     struct door *d = w->owner;
     struct peer *p;
@@ -293,8 +281,7 @@ peer_new(struct watch *w, uint32_t events)
 
 /* ---- start -------------------------------------------------------------- */
 
-static int
-door_open_home(struct door *d, struct err *e)
+static int door_open_home(struct door *d, struct err *e)
 {
     struct stat st;
 
@@ -306,8 +293,7 @@ door_open_home(struct door *d, struct err *e)
     return 0;
 }
 
-static int
-door_listen(struct door *d, struct watch *w, int fd, struct err *e)
+static int door_listen(struct door *d, struct watch *w, int fd, struct err *e)
 {
     w->fd = fd;
     w->owner = d;
@@ -318,8 +304,7 @@ door_listen(struct door *d, struct watch *w, int fd, struct err *e)
 }
 
 /* As many handles as descriptors allow, less those for everything else. */
-static size_t
-handles_limit(const struct settings *s)
+static size_t handles_limit(const struct settings *s)
 {
     struct rlimit r;
     rlim_t        n = (rlim_t)s->nofile;
@@ -329,8 +314,7 @@ handles_limit(const struct settings *s)
     return n > 2 * FDS_SPARE ? (size_t)(n - FDS_SPARE) : (size_t)(n / 2);
 }
 
-static int
-door_start(struct door *d, const struct settings *s, struct err *e)
+static int door_start(struct door *d, const struct settings *s, struct err *e)
 {
     d->loop = loop_new();
     d->handles = handles_new(handles_limit(s));
@@ -345,8 +329,7 @@ door_start(struct door *d, const struct settings *s, struct err *e)
     return 0;
 }
 
-int
-door_main(const struct settings *s)
+int door_main(const struct settings *s)
 {
     struct door  d;
     struct peer *p, *next;

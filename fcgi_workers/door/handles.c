@@ -23,8 +23,7 @@ struct handles {
     struct handle *bucket[BUCKETS];
 };
 
-struct handles *
-handles_new(size_t max)
+struct handles *handles_new(size_t max)
 {
     struct handles *t = calloc(1, sizeof(*t));
 
@@ -33,8 +32,7 @@ handles_new(size_t max)
     return t;
 }
 
-void
-handles_free(struct handles *t)
+void handles_free(struct handles *t)
 {
     struct handle *h, *next;
 
@@ -51,8 +49,7 @@ handles_free(struct handles *t)
 }
 
 /* FNV-1a: the ids are made by us, nobody chooses collisions. */
-static size_t
-slot_of(const char *id)
+static size_t slot_of(const char *id)
 {
     uint32_t h = 2166136261u;
 
@@ -61,8 +58,8 @@ slot_of(const char *id)
     return h & (BUCKETS - 1);
 }
 
-static struct handle *
-find(const struct handles *t, const char *id, uint64_t generation)
+static struct handle *find(const struct handles *t, const char *id,
+    uint64_t generation)
 {
     struct handle *h = t->bucket[slot_of(id)];
 
@@ -72,16 +69,14 @@ find(const struct handles *t, const char *id, uint64_t generation)
     return h;
 }
 
-int
-handles_find(const struct handles *t, const char *id, uint64_t generation)
+int handles_find(const struct handles *t, const char *id, uint64_t generation)
 {
     const struct handle *h = find(t, id, generation);
 
     return h == NULL ? -1 : h->fd;
 }
 
-static void
-drop_oldest(struct handles *t, const char *id)
+static void drop_oldest(struct handles *t, const char *id)
 {
     struct handle *oldest = NULL, *h;
     int            n = 0;
@@ -97,8 +92,7 @@ drop_oldest(struct handles *t, const char *id)
         handles_drop(t, id, oldest->generation);
 }
 
-int
-handles_add(struct handles *t, const char *id, uint64_t generation, int fd)
+int handles_add(struct handles *t, const char *id, uint64_t generation, int fd)
 {
     struct handle *h = find(t, id, generation);
     size_t         slot = slot_of(id), len = strlen(id);
@@ -127,8 +121,7 @@ handles_add(struct handles *t, const char *id, uint64_t generation, int fd)
     return 0;
 }
 
-int
-handles_drop(struct handles *t, const char *id, uint64_t generation)
+int handles_drop(struct handles *t, const char *id, uint64_t generation)
 {
     struct handle **at = &t->bucket[slot_of(id)], *h;
     int             n = 0;

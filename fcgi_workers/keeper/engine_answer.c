@@ -10,8 +10,7 @@
 
 #define JSON_DEPTH 32
 
-struct json_object *
-engine_parse(const char *text, size_t len)
+struct json_object *engine_parse(const char *text, size_t len)
 {
     struct json_tokener *t = json_tokener_new_ex(JSON_DEPTH);
     struct json_object  *o = NULL;
@@ -29,8 +28,8 @@ out:
     return o;
 }
 
-struct json_object *
-engine_json(const struct dk_answer *a, json_type type, const char *doing,
+struct json_object *engine_json(const struct dk_answer *a, json_type type,
+    const char *doing,
     struct err *e)
 {
     struct json_object *o = engine_parse(a->body, a->len);
@@ -43,8 +42,7 @@ engine_json(const struct dk_answer *a, json_type type, const char *doing,
     return NULL;
 }
 
-struct json_object *
-engine_get(struct json_object *o, const char *name)
+struct json_object *engine_get(struct json_object *o, const char *name)
 {
     struct json_object *v = NULL;
 
@@ -54,8 +52,7 @@ engine_get(struct json_object *o, const char *name)
     return v;
 }
 
-const char *
-engine_str(struct json_object *o, const char *name)
+const char *engine_str(struct json_object *o, const char *name)
 {
     struct json_object *v = engine_get(o, name);
 
@@ -63,8 +60,7 @@ engine_str(struct json_object *o, const char *name)
         ? json_object_get_string(v) : "";
 }
 
-int64_t
-engine_int(struct json_object *o, const char *name)
+int64_t engine_int(struct json_object *o, const char *name)
 {
     struct json_object *v = engine_get(o, name);
 
@@ -72,8 +68,7 @@ engine_int(struct json_object *o, const char *name)
 }
 
 /* Clients see errors, and our folders are none of their business. */
-static void
-hide(char *text, const char *path)
+static void hide(char *text, const char *path)
 {
     size_t len = path != NULL ? strlen(path) : 0;
     char  *p = text;
@@ -85,8 +80,8 @@ hide(char *text, const char *path)
     }
 }
 
-static void
-copy_message(const struct engine *en, const struct dk_answer *a, char *out,
+static void copy_message(const struct engine *en, const struct dk_answer *a,
+    char *out,
     size_t size)
 {
     struct json_object *o = engine_parse(a->body, a->len);
@@ -104,8 +99,7 @@ copy_message(const struct engine *en, const struct dk_answer *a, char *out,
     snprintf(out, size, "%.*s", (int)size - 1, text);
 }
 
-void
-engine_refusal(const struct engine *en, const struct dk_answer *a,
+void engine_refusal(const struct engine *en, const struct dk_answer *a,
     const char *code, const char *doing, struct err *e)
 {
     char said[200];
@@ -125,15 +119,13 @@ engine_refusal(const struct engine *en, const struct dk_answer *a,
 
 /* ---- states ------------------------------------------------------------- */
 
-bool
-engine_owns(const struct engine *en, struct json_object *labels)
+bool engine_owns(const struct engine *en, struct json_object *labels)
 {
     return strcmp(engine_str(labels, LABEL_MANAGED), "true") == 0
         && strcmp(engine_str(labels, LABEL_STACK), en->stack) == 0;
 }
 
-static int
-copy(char *out, size_t size, const char *in)
+static int copy(char *out, size_t size, const char *in)
 {
     size_t len = strlen(in);
 
@@ -143,8 +135,7 @@ copy(char *out, size_t size, const char *in)
     return 0;
 }
 
-int
-engine_fill_state(const struct engine *en, struct json_object *labels,
+int engine_fill_state(const struct engine *en, struct json_object *labels,
     const char *ref, const char *status, struct engine_state *st)
 {
     memset(st, 0, sizeof(*st));
@@ -158,8 +149,7 @@ engine_fill_state(const struct engine *en, struct json_object *labels,
     return st->id[0] != 0 && st->ref[0] != 0 ? 0 : -1;
 }
 
-int
-engine_read_state(const struct engine *en, struct json_object *o,
+int engine_read_state(const struct engine *en, struct json_object *o,
     struct engine_state *st)
 {
     struct json_object *state = engine_get(o, "State");

@@ -18,8 +18,7 @@
 /* ---- caps --------------------------------------------------------------- */
 
 /* "1.41" as the minor number; -1 if it is not of that form. */
-static int
-api_minor(const char *api)
+static int api_minor(const char *api)
 {
     char *end;
     long  major, minor;
@@ -31,8 +30,7 @@ api_minor(const char *api)
     return *end == 0 && minor >= 0 && minor < 10000 ? (int)minor : -1;
 }
 
-static bool
-has_option(struct json_object *info, const char *name)
+static bool has_option(struct json_object *info, const char *name)
 {
     struct json_object *list = engine_get(info, "SecurityOptions");
     const char         *s;
@@ -50,8 +48,7 @@ has_option(struct json_object *info, const char *name)
     return false;
 }
 
-static void
-fill_caps(struct engine_caps *c, struct json_object *info)
+static void fill_caps(struct engine_caps *c, struct json_object *info)
 {
     snprintf(c->version, sizeof(c->version), "%s",
         engine_str(info, "ServerVersion"));
@@ -68,8 +65,7 @@ fill_caps(struct engine_caps *c, struct json_object *info)
     c->answers = c->freeze = c->update = true;
 }
 
-static void
-got_info(void *arg, const struct dk_answer *a)
+static void got_info(void *arg, const struct dk_answer *a)
 {
     struct engine_op    *op = arg;
     struct engine       *en = op->en;
@@ -96,8 +92,7 @@ got_info(void *arg, const struct dk_answer *a)
     engine_op_end(op, NULL, &r);
 }
 
-static void
-got_ping(void *arg, const struct dk_answer *a)
+static void got_ping(void *arg, const struct dk_answer *a)
 {
     struct engine_op *op = arg;
     struct engine    *en = op->en;
@@ -123,8 +118,7 @@ got_ping(void *arg, const struct dk_answer *a)
 }
 
 /* The ping goes without a version: the one known may be another engine's. */
-void
-engine_probe(struct engine *en, engine_done done, void *arg)
+void engine_probe(struct engine *en, engine_done done, void *arg)
 {
     struct engine_op *op = engine_op_new(en, sizeof(*op),
         "ask the engine what it is", NULL, done, arg);
@@ -135,14 +129,12 @@ engine_probe(struct engine *en, engine_done done, void *arg)
     dk_call(en->http, &q);
 }
 
-void
-engine_ask_caps(struct engine *en, engine_done done, void *arg)
+void engine_ask_caps(struct engine *en, engine_done done, void *arg)
 {
     engine_probe(en, done, arg);
 }
 
-int64_t
-engine_cpus_milli(const struct engine *en)
+int64_t engine_cpus_milli(const struct engine *en)
 {
     long n = en->caps.cpus > 0 ? en->caps.cpus : sysconf(_SC_NPROCESSORS_ONLN);
 
@@ -151,8 +143,7 @@ engine_cpus_milli(const struct engine *en)
 
 /* ---- limits ------------------------------------------------------------- */
 
-static void
-got_update(void *arg, const struct dk_answer *a)
+static void got_update(void *arg, const struct dk_answer *a)
 {
     struct engine_op *op = arg;
 
@@ -164,8 +155,7 @@ got_update(void *arg, const struct dk_answer *a)
     engine_op_end(op, &op->error, NULL);
 }
 
-void
-engine_update(struct engine *en, const char *ref,
+void engine_update(struct engine *en, const char *ref,
     const struct engine_spec *spec, engine_done done, void *arg)
 {
     struct engine_op *op = engine_op_new(en, sizeof(*op),
@@ -186,8 +176,7 @@ engine_update(struct engine *en, const char *ref,
 
 /* Memory in use is usage less the page cache that can be dropped at once:
  * cgroup v1 and v2 name it differently. */
-static void
-read_stats(struct json_object *o, struct engine_stats *st)
+static void read_stats(struct json_object *o, struct engine_stats *st)
 {
     struct json_object *mem = engine_get(o, "memory_stats");
     struct json_object *more = engine_get(mem, "stats");
@@ -208,8 +197,7 @@ read_stats(struct json_object *o, struct engine_stats *st)
     st->pids = engine_int(engine_get(o, "pids_stats"), "current");
 }
 
-static void
-got_stats(void *arg, const struct dk_answer *a)
+static void got_stats(void *arg, const struct dk_answer *a)
 {
     struct engine_op    *op = arg;
     struct engine_stats  st;
@@ -230,8 +218,8 @@ got_stats(void *arg, const struct dk_answer *a)
 }
 
 /* One-shot: without it Docker waits a second for a second sample. */
-void
-engine_stats(struct engine *en, const char *ref, engine_done done, void *arg)
+void engine_stats(struct engine *en, const char *ref, engine_done done,
+    void *arg)
 {
     struct engine_op *op = engine_op_new(en, sizeof(*op),
         "measure the sandbox", ref, done, arg);

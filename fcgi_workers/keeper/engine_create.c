@@ -32,8 +32,7 @@ struct tidy {
 
 static void tidy_look(struct timer *t);
 
-static void
-tidy_later(struct tidy *t)
+static void tidy_later(struct tidy *t)
 {
     if ((size_t)++t->op.tries >= sizeof(tidy_after_ms)
         / sizeof(*tidy_after_ms))
@@ -45,8 +44,7 @@ tidy_later(struct tidy *t)
         tidy_after_ms[t->op.tries]);
 }
 
-static void
-tidy_removed(void *arg, const struct engine_result *r)
+static void tidy_removed(void *arg, const struct engine_result *r)
 {
     struct tidy *t = arg;
 
@@ -56,8 +54,7 @@ tidy_removed(void *arg, const struct engine_result *r)
         engine_op_free(&t->op);
 }
 
-static void
-got_tidy(void *arg, const struct dk_answer *a)
+static void got_tidy(void *arg, const struct dk_answer *a)
 {
     struct tidy        *t = arg;
     struct json_object *o, *labels;
@@ -78,8 +75,7 @@ got_tidy(void *arg, const struct dk_answer *a)
     engine_remove(t->op.en, id, tidy_removed, t);
 }
 
-static void
-tidy_look(struct timer *timer)
+static void tidy_look(struct timer *timer)
 {
     struct tidy *t = timer->owner;
     char         path[128];
@@ -89,8 +85,7 @@ tidy_look(struct timer *timer)
         got_tidy, t);
 }
 
-static void
-tidy_begin(struct engine *en, const char *name, const char *mark)
+static void tidy_begin(struct engine *en, const char *name, const char *mark)
 {
     struct tidy *t;
 
@@ -111,20 +106,17 @@ struct create {
 
 static void create_send(struct create *c);
 
-static void
-create_fini(struct engine_op *op)
+static void create_fini(struct engine_op *op)
 {
     buf_fini(&((struct create *)(void *)op)->body);
 }
 
-static void
-create_again(struct timer *t)
+static void create_again(struct timer *t)
 {
     create_send(t->owner);
 }
 
-static void
-cleared(void *arg, const struct engine_result *r)
+static void cleared(void *arg, const struct engine_result *r)
 {
     struct create *c = arg;
 
@@ -137,8 +129,7 @@ cleared(void *arg, const struct engine_result *r)
 
 /* The name is taken. Ours: it goes. Gone by now: once more. Somebody else's:
  * that is an error to be told. */
-static void
-got_holder(void *arg, const struct dk_answer *a)
+static void got_holder(void *arg, const struct dk_answer *a)
 {
     struct create     *c = arg;
     struct json_object *o = NULL;
@@ -169,8 +160,7 @@ got_holder(void *arg, const struct dk_answer *a)
     engine_op_end(&c->op, &c->op.error, NULL);
 }
 
-static void
-create_conflict(struct create *c)
+static void create_conflict(struct create *c)
 {
     char path[128];
 
@@ -185,8 +175,7 @@ create_conflict(struct create *c)
         got_holder, c);
 }
 
-static void
-create_made(struct create *c, const struct dk_answer *a)
+static void create_made(struct create *c, const struct dk_answer *a)
 {
     struct engine_result r = {0};
     struct json_object  *o;
@@ -201,8 +190,7 @@ create_made(struct create *c, const struct dk_answer *a)
 }
 
 /* No answer: the engine may still carry it out. */
-static void
-got_create(void *arg, const struct dk_answer *a)
+static void got_create(void *arg, const struct dk_answer *a)
 {
     struct create *c = arg;
     bool           no_image = a->transport && a->status == 404;
@@ -223,8 +211,7 @@ got_create(void *arg, const struct dk_answer *a)
     engine_op_end(&c->op, &c->op.error, NULL);
 }
 
-static void
-create_send(struct create *c)
+static void create_send(struct create *c)
 {
     char path[128];
 
@@ -233,8 +220,7 @@ create_send(struct create *c)
         got_create, c);
 }
 
-static void
-create_bad(struct timer *t)
+static void create_bad(struct timer *t)
 {
     struct create *c = t->owner;
 
@@ -243,8 +229,7 @@ create_bad(struct timer *t)
     engine_op_end(&c->op, &c->op.error, NULL);
 }
 
-void
-engine_create(struct engine *en, const struct engine_spec *spec,
+void engine_create(struct engine *en, const struct engine_spec *spec,
     const struct engine_image *image, engine_done done, void *arg)
 {
     struct spec_context ctx;

@@ -23,8 +23,8 @@
 
 /* ---- operations --------------------------------------------------------- */
 
-struct engine_op *
-engine_op_new(struct engine *en, size_t size, const char *doing,
+struct engine_op *engine_op_new(struct engine *en, size_t size,
+    const char *doing,
     const char *ref, engine_done done, void *arg)
 {
     struct engine_op *op = calloc(1, size);
@@ -46,8 +46,7 @@ engine_op_new(struct engine *en, size_t size, const char *doing,
     return op;
 }
 
-void
-engine_op_free(struct engine_op *op)
+void engine_op_free(struct engine_op *op)
 {
     loop_timer_clear(op->en->loop, &op->timer);
     *op->at = op->next;
@@ -58,8 +57,7 @@ engine_op_free(struct engine_op *op)
     free(op);
 }
 
-void
-engine_op_end(struct engine_op *op, const struct err *e,
+void engine_op_end(struct engine_op *op, const struct err *e,
     const struct engine_result *r)
 {
     struct engine_result none = {0};
@@ -78,16 +76,15 @@ engine_op_end(struct engine_op *op, const struct err *e,
 
 /* Before the first answer the version is not known: the engine then takes its
  * own for a path without one. */
-static void
-versioned(const struct engine *en, const char *path, struct buf *out)
+static void versioned(const struct engine *en, const char *path,
+    struct buf *out)
 {
     if (en->caps.api[0] != 0)
         buf_printf(out, "/v%s", en->caps.api);
     buf_str(out, path);
 }
 
-struct dk_call *
-engine_call_with(struct engine *en, const struct dk_request *r)
+struct dk_call *engine_call_with(struct engine *en, const struct dk_request *r)
 {
     struct dk_request q = *r;
     struct dk_call   *c;
@@ -101,8 +98,8 @@ engine_call_with(struct engine *en, const struct dk_request *r)
     return c;
 }
 
-struct dk_call *
-engine_call(struct engine *en, const char *method, const char *path,
+struct dk_call *engine_call(struct engine *en, const char *method,
+    const char *path,
     const char *body, const char *doing, long deadline_ms, dk_done done,
     void *arg)
 {
@@ -114,8 +111,7 @@ engine_call(struct engine *en, const char *method, const char *path,
     return engine_call_with(en, &r);
 }
 
-void
-engine_escape(struct buf *out, const char *text)
+void engine_escape(struct buf *out, const char *text)
 {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyz"
         "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._~-";
@@ -128,8 +124,7 @@ engine_escape(struct buf *out, const char *text)
     }
 }
 
-void
-engine_filter(const struct engine *en, const char *more, const char *label,
+void engine_filter(const struct engine *en, const char *more, const char *label,
     struct buf *out)
 {
     char text[512];
@@ -141,8 +136,7 @@ engine_filter(const struct engine *en, const char *more, const char *label,
 }
 
 /* Container ids are 64 hex digits; names of ours are as harmless. */
-bool
-engine_ref_ok(const char *ref)
+bool engine_ref_ok(const char *ref)
 {
     return ref != NULL && ref[0] != 0 && strlen(ref) < 80
         && strspn(ref, "abcdefghijklmnopqrstuvwxyz0123456789-")
@@ -151,8 +145,7 @@ engine_ref_ok(const char *ref)
 
 /* ---- looking ------------------------------------------------------------- */
 
-static void
-got_inspect(void *arg, const struct dk_answer *a)
+static void got_inspect(void *arg, const struct dk_answer *a)
 {
     struct engine_op    *op = arg;
     struct engine_state  st;
@@ -183,8 +176,8 @@ got_inspect(void *arg, const struct dk_answer *a)
 
 /* ---- calls about one container ------------------------------------------ */
 
-static void
-container_call(struct engine_op *op, const char *method, const char *rest,
+static void container_call(struct engine_op *op, const char *method,
+    const char *rest,
     const char *body, long deadline_ms, dk_done done)
 {
     char path[256];
@@ -194,8 +187,7 @@ container_call(struct engine_op *op, const char *method, const char *rest,
     engine_call(op->en, method, path, body, op->doing, deadline_ms, done, op);
 }
 
-void
-engine_inspect(struct engine *en, const char *ref, engine_done done,
+void engine_inspect(struct engine *en, const char *ref, engine_done done,
     void *arg)
 {
     struct engine_op *op = engine_op_new(en, sizeof(*op),
@@ -205,8 +197,7 @@ engine_inspect(struct engine *en, const char *ref, engine_done done,
 }
 
 /* Too late: whatever becomes of this start, the container goes. */
-static void
-got_start(void *arg, const struct dk_answer *a)
+static void got_start(void *arg, const struct dk_answer *a)
 {
     struct engine_op *op = arg;
 
@@ -220,8 +211,8 @@ got_start(void *arg, const struct dk_answer *a)
     engine_op_end(op, &op->error, NULL);
 }
 
-void
-engine_start(struct engine *en, const char *ref, engine_done done, void *arg)
+void engine_start(struct engine *en, const char *ref, engine_done done,
+    void *arg)
 {
     struct engine_op *op = engine_op_new(en, sizeof(*op),
         "start the sandbox", ref, done, arg);
@@ -231,8 +222,7 @@ engine_start(struct engine *en, const char *ref, engine_done done, void *arg)
 }
 
 /* 204 done, 304 it was so already. */
-static void
-got_plain(void *arg, const struct dk_answer *a)
+static void got_plain(void *arg, const struct dk_answer *a)
 {
     struct engine_op *op = arg;
 
@@ -246,8 +236,7 @@ got_plain(void *arg, const struct dk_answer *a)
     engine_op_end(op, &op->error, NULL);
 }
 
-void
-engine_stop(struct engine *en, const char *ref, int timeout_s,
+void engine_stop(struct engine *en, const char *ref, int timeout_s,
     engine_done done, void *arg)
 {
     struct engine_op *op = engine_op_new(en, sizeof(*op), "stop the sandbox",
@@ -267,8 +256,7 @@ struct pause_op {
     struct err       first;     /* what the engine said to the call itself */
 };
 
-static void
-got_pause_state(void *arg, const struct engine_result *r)
+static void got_pause_state(void *arg, const struct engine_result *r)
 {
     struct pause_op *p = arg;
 
@@ -279,8 +267,7 @@ got_pause_state(void *arg, const struct engine_result *r)
 }
 
 /* 409 or 500 also when it is so already: look. */
-static void
-got_pause(void *arg, const struct dk_answer *a)
+static void got_pause(void *arg, const struct dk_answer *a)
 {
     struct pause_op *p = arg;
 
@@ -295,8 +282,7 @@ got_pause(void *arg, const struct dk_answer *a)
         engine_op_end(&p->op, &p->first, NULL);
 }
 
-static void
-pause_call(struct engine *en, const char *ref, const char *verb,
+static void pause_call(struct engine *en, const char *ref, const char *verb,
     const char *want, const char *doing, engine_done done, void *arg)
 {
     struct pause_op *p;
@@ -306,27 +292,25 @@ pause_call(struct engine *en, const char *ref, const char *verb,
     container_call(&p->op, "POST", verb, NULL, DK_CALL_MS, got_pause);
 }
 
-void
-engine_freeze(struct engine *en, const char *ref, engine_done done, void *arg)
+void engine_freeze(struct engine *en, const char *ref, engine_done done,
+    void *arg)
 {
     pause_call(en, ref, "/pause", "paused", "freeze the sandbox", done, arg);
 }
 
-void
-engine_thaw(struct engine *en, const char *ref, engine_done done, void *arg)
+void engine_thaw(struct engine *en, const char *ref, engine_done done,
+    void *arg)
 {
     pause_call(en, ref, "/unpause", "running", "thaw the sandbox", done, arg);
 }
 
 /* ---- remove ------------------------------------------------------------- */
 
-static void
-remove_again(struct timer *t);
+static void remove_again(struct timer *t);
 
 /* 409: somebody, perhaps we, removes it already; it is gone when 404 says
  * so. */
-static void
-got_remove(void *arg, const struct dk_answer *a)
+static void got_remove(void *arg, const struct dk_answer *a)
 {
     struct engine_op *op = arg;
 
@@ -344,15 +328,14 @@ got_remove(void *arg, const struct dk_answer *a)
     engine_op_end(op, &op->error, NULL);
 }
 
-static void
-remove_again(struct timer *t)
+static void remove_again(struct timer *t)
 {
     container_call(t->owner, "DELETE", "?v=1&force=1", NULL, REMOVE_MS,
         got_remove);
 }
 
-void
-engine_remove(struct engine *en, const char *ref, engine_done done, void *arg)
+void engine_remove(struct engine *en, const char *ref, engine_done done,
+    void *arg)
 {
     struct engine_op *op = engine_op_new(en, sizeof(*op),
         "remove the sandbox's container", ref, done, arg);
@@ -362,8 +345,7 @@ engine_remove(struct engine *en, const char *ref, engine_done done, void *arg)
 
 /* ---- list --------------------------------------------------------------- */
 
-static size_t
-read_list(const struct engine *en, struct json_object *list,
+static size_t read_list(const struct engine *en, struct json_object *list,
     struct engine_state *out)
 {
     struct json_object *o, *labels;
@@ -379,8 +361,7 @@ read_list(const struct engine *en, struct json_object *list,
     return n;
 }
 
-static void
-got_list(void *arg, const struct dk_answer *a)
+static void got_list(void *arg, const struct dk_answer *a)
 {
     struct engine_op    *op = arg;
     struct engine_result r = {0};
@@ -410,8 +391,7 @@ got_list(void *arg, const struct dk_answer *a)
     free(states);
 }
 
-void
-engine_list(struct engine *en, engine_done done, void *arg)
+void engine_list(struct engine *en, engine_done done, void *arg)
 {
     struct engine_op *op = engine_op_new(en, sizeof(*op),
         "list the containers", NULL, done, arg);
@@ -429,8 +409,8 @@ engine_list(struct engine *en, engine_done done, void *arg)
 
 /* ---- life --------------------------------------------------------------- */
 
-struct engine *
-engine_docker_new(struct loop *l, const struct settings *s, engine_news news,
+struct engine *engine_docker_new(struct loop *l, const struct settings *s,
+    engine_news news,
     void *arg, struct err *e)
 {
     struct engine *en = calloc(1, sizeof(*en));
@@ -460,8 +440,7 @@ engine_docker_new(struct loop *l, const struct settings *s, engine_news news,
     return en;
 }
 
-void
-engine_free(struct engine *en)
+void engine_free(struct engine *en)
 {
     struct engine_op *op, *next;
 

@@ -60,8 +60,7 @@ struct socket_watch {
 
 /* ---- calls -------------------------------------------------------------- */
 
-static void
-call_link(struct dk_call **list, struct dk_call *c)
+static void call_link(struct dk_call **list, struct dk_call *c)
 {
     c->next = *list;
     c->at = list;
@@ -70,8 +69,7 @@ call_link(struct dk_call **list, struct dk_call *c)
     *list = c;
 }
 
-static void
-call_unlink(struct dk_call *c)
+static void call_unlink(struct dk_call *c)
 {
     *c->at = c->next;
     if (c->next != NULL)
@@ -79,8 +77,7 @@ call_unlink(struct dk_call *c)
 }
 
 /* The first of a list, in no list then; unlinking it once more is well. */
-static struct dk_call *
-call_pop(struct dk_call **list)
+static struct dk_call *call_pop(struct dk_call **list)
 {
     struct dk_call *c = *list;
 
@@ -94,16 +91,14 @@ call_pop(struct dk_call **list)
     return c;
 }
 
-static void
-call_over(struct dk_call *c, CURLcode code)
+static void call_over(struct dk_call *c, CURLcode code)
 {
     c->code = code;
     call_unlink(c);
     call_link(&c->http->over, c);
 }
 
-static void
-call_free(struct dk_call *c)
+static void call_free(struct dk_call *c)
 {
     call_unlink(c);
     if (c->easy != NULL) {
@@ -115,14 +110,12 @@ call_free(struct dk_call *c)
     free(c);
 }
 
-void
-dk_cancel(struct dk_call *c)
+void dk_cancel(struct dk_call *c)
 {
     call_free(c);
 }
 
-static void
-describe(const struct dk_call *c, struct err *e)
+static void describe(const struct dk_call *c, struct err *e)
 {
     const char *doing = c->req.doing;
     CURLcode    code = c->code;
@@ -142,8 +135,7 @@ describe(const struct dk_call *c, struct err *e)
 
 /* Hands on what a stream has got. False: its reader has had enough. `begun`
  * and `bytes` must not cancel the call (see the header). */
-static bool
-stream_tell(struct dk_call *c)
+static bool stream_tell(struct dk_call *c)
 {
     bool more;
 
@@ -162,8 +154,7 @@ stream_tell(struct dk_call *c)
 }
 
 /* Tells, then frees. `done` may do anything with other calls. */
-static void
-call_finish(struct dk_call *c)
+static void call_finish(struct dk_call *c)
 {
     struct dk_answer a;
     dk_done          done = c->req.done;
@@ -190,8 +181,7 @@ call_finish(struct dk_call *c)
 
 /* ---- libcurl's callbacks ------------------------------------------------ */
 
-static size_t
-on_body(char *data, size_t one, size_t n, void *arg)
+static size_t on_body(char *data, size_t one, size_t n, void *arg)
 {
     struct dk_call *c = arg;
     size_t          len = one * n;
@@ -202,8 +192,7 @@ on_body(char *data, size_t one, size_t n, void *arg)
 }
 
 /* The empty line after the headers: a stream begins. */
-static size_t
-on_header(char *data, size_t one, size_t n, void *arg)
+static size_t on_header(char *data, size_t one, size_t n, void *arg)
 {
     static const char name[] = "api-version:";
     struct dk_call   *c = arg;
@@ -227,8 +216,7 @@ on_header(char *data, size_t one, size_t n, void *arg)
 
 static void collect(struct dk_http *h);
 
-static void
-socket_ready(struct watch *w, uint32_t events)
+static void socket_ready(struct watch *w, uint32_t events)
 {
     struct socket_watch *s = w->owner;
     struct dk_http      *h = s->http;
@@ -244,8 +232,8 @@ socket_ready(struct watch *w, uint32_t events)
     collect(h);
 }
 
-static int
-on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *known)
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg,
+    void *known)
 {
     struct dk_http      *h = arg;
     struct socket_watch *s = known;
@@ -280,8 +268,7 @@ on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *known)
     return 0;
 }
 
-static int
-on_timer(CURLM *multi, long ms, void *arg)
+static int on_timer(CURLM *multi, long ms, void *arg)
 {
     struct dk_http *h = arg;
 
@@ -293,8 +280,7 @@ on_timer(CURLM *multi, long ms, void *arg)
     return 0;
 }
 
-static void
-timer_due(struct timer *t)
+static void timer_due(struct timer *t)
 {
     struct dk_http *h = t->owner;
     int             running;
@@ -303,8 +289,7 @@ timer_due(struct timer *t)
     collect(h);
 }
 
-static struct dk_call *
-stream_waiting(struct dk_http *h)
+static struct dk_call *stream_waiting(struct dk_http *h)
 {
     struct dk_call *c;
 
@@ -314,8 +299,7 @@ stream_waiting(struct dk_http *h)
     return NULL;
 }
 
-static void
-collect(struct dk_http *h)
+static void collect(struct dk_http *h)
 {
     struct dk_call *c;
     CURLMsg        *m;
@@ -338,8 +322,7 @@ collect(struct dk_http *h)
         call_finish(c);
 }
 
-static void
-kicked(struct watch *w, uint32_t events)
+static void kicked(struct watch *w, uint32_t events)
 {
     struct dk_http *h = w->owner;
     struct dk_call *c;
@@ -357,8 +340,7 @@ kicked(struct watch *w, uint32_t events)
         call_finish(c);
 }
 
-static void
-kick(struct dk_http *h)
+static void kick(struct dk_http *h)
 {
     uint64_t one = 1;
 
@@ -368,8 +350,7 @@ kick(struct dk_http *h)
 
 /* ---- making calls ------------------------------------------------------- */
 
-static bool
-set_request(struct dk_call *c, const struct dk_request *r)
+static bool set_request(struct dk_call *c, const struct dk_request *r)
 {
     char  url[PATH_MAX_LEN];
     int   n = snprintf(url, sizeof(url), "http://docker%s", r->path);
@@ -389,8 +370,7 @@ set_request(struct dk_call *c, const struct dk_request *r)
     return ok;
 }
 
-static bool
-set_limits(struct dk_call *c, const struct dk_request *r)
+static bool set_limits(struct dk_call *c, const struct dk_request *r)
 {
     CURL *q = c->easy;
 
@@ -406,8 +386,7 @@ set_limits(struct dk_call *c, const struct dk_request *r)
         && !curl_easy_setopt(q, CURLOPT_UNIX_SOCKET_PATH, c->http->socket);
 }
 
-static bool
-set_callbacks(struct dk_call *c)
+static bool set_callbacks(struct dk_call *c)
 {
     CURL *q = c->easy;
 
@@ -418,8 +397,7 @@ set_callbacks(struct dk_call *c)
         && !curl_easy_setopt(q, CURLOPT_PRIVATE, c);
 }
 
-struct dk_call *
-dk_call(struct dk_http *h, const struct dk_request *r)
+struct dk_call *dk_call(struct dk_http *h, const struct dk_request *r)
 {
     struct dk_call *c = calloc(1, sizeof(*c));
 
@@ -442,8 +420,7 @@ dk_call(struct dk_http *h, const struct dk_request *r)
 
 /* ---- life --------------------------------------------------------------- */
 
-struct dk_http *
-dk_http_new(struct loop *l, const char *socket)
+struct dk_http *dk_http_new(struct loop *l, const char *socket)
 {
     struct dk_http *h = calloc(1, sizeof(*h));
 
@@ -473,8 +450,7 @@ dk_http_new(struct loop *l, const char *socket)
     return h;
 }
 
-void
-dk_http_free(struct dk_http *h)
+void dk_http_free(struct dk_http *h)
 {
     struct dk_call *c;
 

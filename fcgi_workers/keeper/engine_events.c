@@ -37,8 +37,7 @@ struct events {
 static void events_probe(struct timer *t);
 static void events_ping(struct timer *t);
 
-static void
-tell(struct events *ev, enum engine_event what, const char *id,
+static void tell(struct events *ev, enum engine_event what, const char *id,
     const char *ref, int exit_code)
 {
     struct engine *en = ev->en;
@@ -47,8 +46,8 @@ tell(struct events *ev, enum engine_event what, const char *id,
         en->news(en->news_arg, what, id, ref, exit_code);
 }
 
-static void
-timer_after(struct events *ev, void (*due)(struct timer *), int64_t ms)
+static void timer_after(struct events *ev, void (*due)(struct timer *),
+    int64_t ms)
 {
     ev->timer.due = due;
     loop_timer_set(ev->en->loop, &ev->timer, ms);
@@ -68,8 +67,7 @@ static const struct {
     { "unpause", ENGINE_UNPAUSED },
 };
 
-static void
-take_event(struct events *ev, struct json_object *o)
+static void take_event(struct events *ev, struct json_object *o)
 {
     struct json_object *actor = engine_get(o, "Actor");
     struct json_object *attrs = engine_get(actor, "Attributes");
@@ -88,8 +86,7 @@ take_event(struct events *ev, struct json_object *o)
                 engine_str(actor, "ID"), (int)strtol(code, NULL, 10));
 }
 
-static void
-take_line(struct events *ev, const char *line, size_t len)
+static void take_line(struct events *ev, const char *line, size_t len)
 {
     struct json_object *o;
 
@@ -106,8 +103,7 @@ take_line(struct events *ev, const char *line, size_t len)
 }
 
 /* A line over the ceiling ends the stream; the next BACK makes up for it. */
-static bool
-stream_bytes(void *arg, const char *data, size_t len)
+static bool stream_bytes(void *arg, const char *data, size_t len)
 {
     struct events *ev = arg;
     const char    *nl;
@@ -134,8 +130,7 @@ stream_bytes(void *arg, const char *data, size_t len)
 
 /* ---- the stream --------------------------------------------------------- */
 
-static void
-lost(struct events *ev, const char *why)
+static void lost(struct events *ev, const char *why)
 {
     if (ev->stream != NULL)
         dk_cancel(ev->stream);
@@ -155,8 +150,7 @@ lost(struct events *ev, const char *why)
     }
 }
 
-static void
-stream_begun(void *arg)
+static void stream_begun(void *arg)
 {
     struct events *ev = arg;
 
@@ -172,8 +166,7 @@ stream_begun(void *arg)
     tell(ev, ENGINE_BACK, NULL, NULL, 0);
 }
 
-static void
-stream_done(void *arg, const struct dk_answer *a)
+static void stream_done(void *arg, const struct dk_answer *a)
 {
     struct events *ev = arg;
     struct err     e;
@@ -187,8 +180,7 @@ stream_done(void *arg, const struct dk_answer *a)
     lost(ev, e.msg);
 }
 
-static void
-stream_begin(struct events *ev)
+static void stream_begin(struct events *ev)
 {
     struct dk_request r = { .method = "GET", .doing = "follow its events",
         .max = DK_SMALL, .begun = stream_begun, .bytes = stream_bytes,
@@ -210,8 +202,7 @@ stream_begin(struct events *ev)
     buf_fini(&path);
 }
 
-static void
-probed(void *arg, const struct engine_result *r)
+static void probed(void *arg, const struct engine_result *r)
 {
     struct events *ev = arg;
 
@@ -221,16 +212,14 @@ probed(void *arg, const struct engine_result *r)
         stream_begin(ev);
 }
 
-static void
-events_probe(struct timer *t)
+static void events_probe(struct timer *t)
 {
     engine_probe(((struct events *)t->owner)->en, probed, t->owner);
 }
 
 /* ---- the ping ----------------------------------------------------------- */
 
-static void
-ping_done(void *arg, const struct dk_answer *a)
+static void ping_done(void *arg, const struct dk_answer *a)
 {
     struct events *ev = arg;
 
@@ -241,8 +230,7 @@ ping_done(void *arg, const struct dk_answer *a)
         timer_after(ev, events_ping, PING_MS);
 }
 
-static void
-events_ping(struct timer *t)
+static void events_ping(struct timer *t)
 {
     struct events    *ev = t->owner;
     struct dk_request r = { .method = "GET", .path = "/_ping",
@@ -254,8 +242,7 @@ events_ping(struct timer *t)
 
 /* ---- life --------------------------------------------------------------- */
 
-struct events *
-events_new(struct engine *en)
+struct events *events_new(struct engine *en)
 {
     struct events *ev = calloc(1, sizeof(*ev));
 
@@ -270,8 +257,7 @@ events_new(struct engine *en)
 }
 
 /* Its calls end with dk_http_free. */
-void
-events_free(struct events *ev)
+void events_free(struct events *ev)
 {
     if (ev == NULL)
         return;

@@ -24,15 +24,13 @@
 
 /* ---- the answer --------------------------------------------------------- */
 
-static char *
-text_of(struct json_object *o)
+static char *text_of(struct json_object *o)
 {
     return strdup(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN
         | JSON_C_TO_STRING_NOSLASHESCAPE));
 }
 
-static void
-append_all(struct json_object *to, struct json_object *list)
+static void append_all(struct json_object *to, struct json_object *list)
 {
     struct json_object *v;
     size_t              n = 0;
@@ -46,8 +44,7 @@ append_all(struct json_object *to, struct json_object *list)
     }
 }
 
-static char *
-command_of(struct json_object *config)
+static char *command_of(struct json_object *config)
 {
     struct json_object *all = json_object_new_array();
     char               *text;
@@ -59,8 +56,7 @@ command_of(struct json_object *config)
     return text;
 }
 
-static char *
-volumes_of(struct json_object *config)
+static char *volumes_of(struct json_object *config)
 {
     struct json_object *all = json_object_new_array();
     struct json_object *v = engine_get(config, "Volumes");
@@ -77,16 +73,14 @@ volumes_of(struct json_object *config)
     return text;
 }
 
-static void
-image_fini(struct engine_image *im)
+static void image_fini(struct engine_image *im)
 {
     free(im->entrypoint);
     free(im->volumes);
     free(im->user);
 }
 
-static int
-image_read(struct json_object *o, struct engine_image *im)
+static int image_read(struct json_object *o, struct engine_image *im)
 {
     struct json_object *config = engine_get(o, "Config");
     const char         *id = engine_str(o, "Id");
@@ -124,8 +118,7 @@ struct pulls {                  /* one pull */
 
 static void ensure_look(struct ensure *w);
 
-void
-pulls_free(struct engine *en)
+void pulls_free(struct engine *en)
 {
     struct pulls *p;
 
@@ -136,8 +129,7 @@ pulls_free(struct engine *en)
     }
 }
 
-static void
-pull_line(struct pulls *p)
+static void pull_line(struct pulls *p)
 {
     struct json_object *o;
     const char         *text;
@@ -152,8 +144,7 @@ pull_line(struct pulls *p)
 }
 
 /* A line that is too long is no error line: left out. */
-static bool
-pull_bytes(void *arg, const char *data, size_t len)
+static bool pull_bytes(void *arg, const char *data, size_t len)
 {
     struct pulls *p = arg;
     const char   *nl;
@@ -173,8 +164,7 @@ pull_bytes(void *arg, const char *data, size_t len)
     return true;
 }
 
-static void
-pull_unlink(struct pulls *p)
+static void pull_unlink(struct pulls *p)
 {
     struct pulls **at = &p->en->pulls;
 
@@ -183,8 +173,8 @@ pull_unlink(struct pulls *p)
     *at = p->next;
 }
 
-static void
-pull_reason(struct pulls *p, const struct dk_answer *a, struct err *e)
+static void pull_reason(struct pulls *p, const struct dk_answer *a,
+    struct err *e)
 {
     if (!a->transport) {
         *e = a->error;
@@ -203,8 +193,7 @@ pull_reason(struct pulls *p, const struct dk_answer *a, struct err *e)
     }
 }
 
-static void
-pull_done(void *arg, const struct dk_answer *a)
+static void pull_done(void *arg, const struct dk_answer *a)
 {
     struct pulls  *p = arg;
     struct ensure *w, *then;
@@ -228,8 +217,7 @@ pull_done(void *arg, const struct dk_answer *a)
 }
 
 /* A name without tag and digest would pull every tag there is. */
-static void
-pull_path(const char *image, struct buf *path)
+static void pull_path(const char *image, struct buf *path)
 {
     const char *slash = strrchr(image, '/');
     const char *base = slash != NULL ? slash : image;
@@ -240,8 +228,7 @@ pull_path(const char *image, struct buf *path)
         buf_str(path, "&tag=latest");
 }
 
-static void
-pull_begin(struct ensure *w)
+static void pull_begin(struct ensure *w)
 {
     struct dk_request r = { .method = "POST", .doing = "pull the image",
         .max = DK_SMALL, .bytes = pull_bytes, .done = pull_done };
@@ -278,8 +265,7 @@ pull_begin(struct ensure *w)
 
 /* ---- ensure ------------------------------------------------------------- */
 
-static void
-ensure_found(struct ensure *w, const struct dk_answer *a)
+static void ensure_found(struct ensure *w, const struct dk_answer *a)
 {
     struct engine_image  im;
     struct engine_result r = { .image = &im };
@@ -302,8 +288,7 @@ ensure_found(struct ensure *w, const struct dk_answer *a)
     image_fini(&im);
 }
 
-static void
-got_image(void *arg, const struct dk_answer *a)
+static void got_image(void *arg, const struct dk_answer *a)
 {
     struct ensure *w = arg;
 
@@ -321,8 +306,7 @@ got_image(void *arg, const struct dk_answer *a)
     engine_op_end(&w->op, &w->op.error, NULL);
 }
 
-static void
-ensure_look(struct ensure *w)
+static void ensure_look(struct ensure *w)
 {
     struct buf path;
 
@@ -336,8 +320,7 @@ ensure_look(struct ensure *w)
 }
 
 /* Letters of a reference; "sha256:…" too. */
-static bool
-image_ok(const char *image)
+static bool image_ok(const char *image)
 {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyz"
         "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/:@";
@@ -348,8 +331,7 @@ image_ok(const char *image)
         && strstr(image, "..") == NULL && strstr(image, "//") == NULL;
 }
 
-static void
-ensure_bad(struct timer *t)
+static void ensure_bad(struct timer *t)
 {
     struct ensure *w = t->owner;
 
@@ -358,8 +340,7 @@ ensure_bad(struct timer *t)
     engine_op_end(&w->op, &w->op.error, NULL);
 }
 
-void
-engine_image_ensure(struct engine *en, const char *image, engine_done done,
+void engine_image_ensure(struct engine *en, const char *image, engine_done done,
     void *arg)
 {
     struct ensure *w;
@@ -391,8 +372,7 @@ struct texts {
 
 static void texts_read(struct texts *t);
 
-static void
-texts_fini(struct engine_op *op)
+static void texts_fini(struct engine_op *op)
 {
     struct texts *t = (void *)op;
 
@@ -400,8 +380,7 @@ texts_fini(struct engine_op *op)
     free(t->text[1]);
 }
 
-static void
-texts_end(struct texts *t, const struct err *e)
+static void texts_end(struct texts *t, const struct err *e)
 {
     if (t->op.ref[0] != 0)
         engine_remove(t->op.en, t->op.ref, NULL, NULL);
@@ -410,15 +389,13 @@ texts_end(struct texts *t, const struct err *e)
     engine_op_free(&t->op);
 }
 
-static void
-texts_fail(struct texts *t, const struct dk_answer *a)
+static void texts_fail(struct texts *t, const struct dk_answer *a)
 {
     engine_refusal(t->op.en, a, "image_failed", t->op.doing, &t->op.error);
     texts_end(t, &t->op.error);
 }
 
-static void
-got_text(void *arg, const struct dk_answer *a)
+static void got_text(void *arg, const struct dk_answer *a)
 {
     struct texts *t = arg;
     const char   *data = "";
@@ -444,8 +421,7 @@ got_text(void *arg, const struct dk_answer *a)
     texts_read(t);
 }
 
-static void
-texts_read(struct texts *t)
+static void texts_read(struct texts *t)
 {
     struct dk_request r = { .method = "GET", .doing = t->op.doing,
         .deadline_ms = DK_CALL_MS, .max = TEXT_MAX + 65536,
@@ -462,8 +438,7 @@ texts_read(struct texts *t)
     engine_call_with(t->op.en, &r);
 }
 
-static void
-got_probe(void *arg, const struct dk_answer *a)
+static void got_probe(void *arg, const struct dk_answer *a)
 {
     struct texts       *t = arg;
     struct json_object *o;
@@ -488,8 +463,7 @@ got_probe(void *arg, const struct dk_answer *a)
 }
 
 /* Never started: the entrypoint only has to be there. */
-void
-engine_image_texts(struct engine *en, const char *image,
+void engine_image_texts(struct engine *en, const char *image,
     void (*done)(void *, const struct err *, const char *, const char *),
     void *arg)
 {
@@ -513,8 +487,7 @@ engine_image_texts(struct engine *en, const char *image,
 
 /* ---- left-overs --------------------------------------------------------- */
 
-static void
-got_probes(void *arg, const struct dk_answer *a)
+static void got_probes(void *arg, const struct dk_answer *a)
 {
     struct engine_op   *op = arg;
     struct json_object *list = NULL, *o;
@@ -533,8 +506,7 @@ got_probes(void *arg, const struct dk_answer *a)
     engine_op_free(op);
 }
 
-void
-texts_sweep(struct engine *en)
+void texts_sweep(struct engine *en)
 {
     struct engine_op *op = engine_op_new(en, sizeof(*op),
         "look for left-over containers", NULL, NULL, NULL);

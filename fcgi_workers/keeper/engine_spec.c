@@ -31,26 +31,22 @@ typedef struct json_object json;
 
 /* ---- small words -------------------------------------------------------- */
 
-static void
-put_str(json *o, const char *name, const char *value)
+static void put_str(json *o, const char *name, const char *value)
 {
     json_object_object_add(o, name, json_object_new_string(value));
 }
 
-static void
-put_int(json *o, const char *name, int64_t value)
+static void put_int(json *o, const char *name, int64_t value)
 {
     json_object_object_add(o, name, json_object_new_int64(value));
 }
 
-static void
-put_bool(json *o, const char *name, bool value)
+static void put_bool(json *o, const char *name, bool value)
 {
     json_object_object_add(o, name, json_object_new_boolean(value));
 }
 
-static json *
-put_object(json *o, const char *name)
+static json *put_object(json *o, const char *name)
 {
     json *child = json_object_new_object();
 
@@ -59,8 +55,7 @@ put_object(json *o, const char *name)
 }
 
 /* A list of strings, ended by NULL. */
-static void
-put_list(json *o, const char *name, const char *const *values)
+static void put_list(json *o, const char *name, const char *const *values)
 {
     json *a = json_object_new_array();
 
@@ -78,8 +73,7 @@ struct mount {
 
 #define MOUNTS_MAX 8
 
-static int
-mounts_of(const struct engine_spec *s, struct mount m[MOUNTS_MAX])
+static int mounts_of(const struct engine_spec *s, struct mount m[MOUNTS_MAX])
 {
     const struct mount all[] = {
         { s->guest,     ENGINE_GUEST,       true  },
@@ -98,8 +92,7 @@ mounts_of(const struct engine_spec *s, struct mount m[MOUNTS_MAX])
     return n;
 }
 
-static void
-put_mounts(json *host, const struct engine_spec *s)
+static void put_mounts(json *host, const struct engine_spec *s)
 {
     struct mount m[MOUNTS_MAX];
     json        *list = json_object_new_array(), *o;
@@ -118,8 +111,7 @@ put_mounts(json *host, const struct engine_spec *s)
 
 /* A VOLUME's path comes from the image: hostile. Only plain absolute paths
  * are covered; Docker refuses the others itself. */
-static bool
-plain_path(const char *p)
+static bool plain_path(const char *p)
 {
     size_t len = strlen(p);
 
@@ -128,8 +120,8 @@ plain_path(const char *p)
         && strstr(p, "/./") == NULL && strchr(p, ':') == NULL;
 }
 
-static bool
-is_mounted(const struct engine_spec *s, const json *tmpfs, const char *path)
+static bool is_mounted(const struct engine_spec *s, const json *tmpfs,
+    const char *path)
 {
     struct mount m[MOUNTS_MAX];
     int          n = mounts_of(s, m);
@@ -140,8 +132,8 @@ is_mounted(const struct engine_spec *s, const json *tmpfs, const char *path)
     return json_object_object_get_ex((json *)(uintptr_t)tmpfs, path, NULL);
 }
 
-static void
-cover_volumes(json *tmpfs, const struct engine_spec *s, const char *volumes,
+static void cover_volumes(json *tmpfs, const struct engine_spec *s,
+    const char *volumes,
     const char *options)
 {
     json  *list = json_tokener_parse(volumes);
@@ -166,8 +158,7 @@ cover_volumes(json *tmpfs, const struct engine_spec *s, const char *volumes,
     json_object_put(list);
 }
 
-static void
-put_tmpfs(json *host, const struct engine_spec *s,
+static void put_tmpfs(json *host, const struct engine_spec *s,
     const struct engine_image *image)
 {
     json *tmpfs = put_object(host, "Tmpfs");
@@ -185,8 +176,8 @@ put_tmpfs(json *host, const struct engine_spec *s,
 /* ---- limits and isolation ----------------------------------------------- */
 
 /* Docker refuses more cpus than the host has. */
-static void
-put_limits(json *host, const struct engine_spec *s, int64_t cpus_max)
+static void put_limits(json *host, const struct engine_spec *s,
+    int64_t cpus_max)
 {
     int64_t cpus = s->cpus_milli;
     int64_t bytes = s->memory_mb * 1024 * 1024;
@@ -199,8 +190,7 @@ put_limits(json *host, const struct engine_spec *s, int64_t cpus_max)
     put_int(host, "PidsLimit", s->pids);
 }
 
-static void
-put_ulimit(json *list, const char *name, int64_t value)
+static void put_ulimit(json *list, const char *name, int64_t value)
 {
     json *o = json_object_new_object();
 
@@ -210,8 +200,7 @@ put_ulimit(json *list, const char *name, int64_t value)
     json_object_array_add(list, o);
 }
 
-static void
-put_security(json *host, const struct engine_spec *s)
+static void put_security(json *host, const struct engine_spec *s)
 {
     static const char *const dropped[] = { "ALL", NULL };
     static const char *const kept[] =
@@ -230,8 +219,7 @@ put_security(json *host, const struct engine_spec *s)
     json_object_object_add(host, "SecurityOpt", opts);
 }
 
-static void
-put_log(json *host)
+static void put_log(json *host)
 {
     json *log = put_object(host, "LogConfig"), *config;
 
@@ -242,8 +230,7 @@ put_log(json *host)
     put_str(config, "compress", "false");
 }
 
-static void
-put_host(json *top, const struct engine_spec *s,
+static void put_host(json *top, const struct engine_spec *s,
     const struct engine_image *image, int64_t cpus_max)
 {
     json *host = put_object(top, "HostConfig"), *limits, *restart;
@@ -272,8 +259,8 @@ put_host(json *top, const struct engine_spec *s,
 /* ---- the whole ---------------------------------------------------------- */
 
 /* Without labels: what the hash is made of, too. */
-static json *
-spec_object(const struct engine_spec *s, const struct engine_image *image,
+static json *spec_object(const struct engine_spec *s,
+    const struct engine_image *image,
     int64_t cpus_max)
 {
     static const char *const entrypoint[] = { ENGINE_GUEST, NULL };
@@ -298,8 +285,7 @@ spec_object(const struct engine_spec *s, const struct engine_image *image,
     return top;
 }
 
-static int
-finish(json *top, struct buf *out)
+static int finish(json *top, struct buf *out)
 {
     const char *text;
 
@@ -311,8 +297,7 @@ finish(json *top, struct buf *out)
     return text != NULL && !out->failed ? 0 : -1;
 }
 
-int
-spec_json(const struct engine_spec *spec, const struct engine_image *image,
+int spec_json(const struct engine_spec *spec, const struct engine_image *image,
     const struct spec_context *c, struct buf *out)
 {
     json *top, *labels;
@@ -333,8 +318,7 @@ spec_json(const struct engine_spec *spec, const struct engine_image *image,
     return finish(top, out);
 }
 
-int
-spec_limits_json(const struct engine_spec *spec, int64_t cpus_max,
+int spec_limits_json(const struct engine_spec *spec, int64_t cpus_max,
     struct buf *out)
 {
     json *top = json_object_new_object();
@@ -345,8 +329,7 @@ spec_limits_json(const struct engine_spec *spec, int64_t cpus_max,
 
 /* The image by its name, the cpus as they were asked for: neither a pull of a
  * newer image nor another host makes a container anew by itself. */
-void
-engine_spec_hash(const struct engine_spec *spec, char out[65])
+void engine_spec_hash(const struct engine_spec *spec, char out[65])
 {
     struct buf b;
 

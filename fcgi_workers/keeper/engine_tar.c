@@ -18,8 +18,7 @@
 
 /* Octal, with blanks before and a blank or NUL after. Base-256 sizes (over
  * 8 GiB) are of no use to us. */
-static bool
-octal(const unsigned char *p, size_t len, uint64_t *out)
+static bool octal(const unsigned char *p, size_t len, uint64_t *out)
 {
     uint64_t v = 0;
     size_t   i = 0, digits = 0;
@@ -35,8 +34,7 @@ octal(const unsigned char *p, size_t len, uint64_t *out)
 }
 
 /* The sum of all bytes, those of the sum itself taken as blanks. */
-static bool
-sum_ok(const unsigned char *h)
+static bool sum_ok(const unsigned char *h)
 {
     uint64_t want, have = 0;
 
@@ -45,8 +43,7 @@ sum_ok(const unsigned char *h)
     return octal(h + SUM_AT, SUM_LEN, &want) && want == have;
 }
 
-static bool
-all_zero(const unsigned char *h)
+static bool all_zero(const unsigned char *h)
 {
     for (size_t i = 0; i < BLOCK; i++)
         if (h[i] != 0)
@@ -54,8 +51,7 @@ all_zero(const unsigned char *h)
     return true;
 }
 
-int
-tar_first_file(const char *tar, size_t len, size_t max, const char **data,
+int tar_first_file(const char *tar, size_t len, size_t max, const char **data,
     size_t *size)
 {
     const unsigned char *h;

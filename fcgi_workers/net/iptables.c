@@ -31,8 +31,7 @@ static const char *const rules[][8] = {
 };
 
 /* What the program writes, until its end or until time is over. */
-static void
-collect(int fd, char *out, size_t size, int64_t until_ms)
+static void collect(int fd, char *out, size_t size, int64_t until_ms)
 {
     struct pollfd p = { .fd = fd, .events = POLLIN };
     char          rest[512];
@@ -54,8 +53,7 @@ collect(int fd, char *out, size_t size, int64_t until_ms)
     out[len] = 0;
 }
 
-static int
-reap(pid_t pid, int64_t until_ms)
+static int reap(pid_t pid, int64_t until_ms)
 {
     struct pollfd p = { .events = POLLIN };
     int           status;
@@ -74,8 +72,7 @@ reap(pid_t pid, int64_t until_ms)
 }
 
 /* Exit status, or -1. `out` (may be NULL) gets the first bytes of stdout. */
-static int
-run(char *const argv[], char *out, size_t size)
+static int run(char *const argv[], char *out, size_t size)
 {
     static char                path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
     static char *const         env[] = { path, NULL };
@@ -112,8 +109,8 @@ run(char *const argv[], char *out, size_t size)
     return rc;
 }
 
-static int
-list_chain(const char *program, const char *chain, char *out, size_t size)
+static int list_chain(const char *program, const char *chain, char *out,
+    size_t size)
 {
     char *argv[] = { (char *)(uintptr_t)program, (char[]){ "-w" },
         (char[]){ "-S" }, (char *)(uintptr_t)chain, NULL };
@@ -122,8 +119,7 @@ list_chain(const char *program, const char *chain, char *out, size_t size)
 }
 
 /* -C, -I or -D of rule number `i`. */
-static int
-change(const struct plan *p, const char *program, const char *what,
+static int change(const struct plan *p, const char *program, const char *what,
     const char *chain, size_t i)
 {
     char  name[16];
@@ -143,8 +139,7 @@ change(const struct plan *p, const char *program, const char *what,
 }
 
 /* The chain that our rules belong in, NULL if this firewall drops nothing. */
-static const char *
-chain_of(const char *program)
+static const char *chain_of(const char *program)
 {
     char text[512];
 
@@ -156,8 +151,7 @@ chain_of(const char *program)
     return "FORWARD";
 }
 
-int
-iptables_assert(const struct plan *p, struct err *e)
+int iptables_assert(const struct plan *p, struct err *e)
 {
     const char *chain;
 
@@ -179,8 +173,7 @@ iptables_assert(const struct plan *p, struct err *e)
 }
 
 /* Wherever they are: the policy may have changed since they were put in. */
-void
-iptables_remove(const struct plan *p)
+void iptables_remove(const struct plan *p)
 {
     static const char *const chains[] = { "DOCKER-USER", "FORWARD" };
 

@@ -52,8 +52,7 @@ struct peer {
 
 /* ---- the proof ---------------------------------------------------------- */
 
-static int
-forwarding_on(struct err *e)
+static int forwarding_on(struct err *e)
 {
     static const char path[] = "/proc/sys/net/ipv4/ip_forward";
     char              now = 0;
@@ -71,8 +70,7 @@ forwarding_on(struct err *e)
     return rc;
 }
 
-static int
-prove(struct net *n, struct err *e)
+static int prove(struct net *n, struct err *e)
 {
     struct resolv now;
 
@@ -89,8 +87,7 @@ prove(struct net *n, struct err *e)
     return 0;
 }
 
-static void
-net_prove(struct net *n)
+static void net_prove(struct net *n)
 {
     struct err e = {0};
     bool       was = n->why.code == NULL;
@@ -107,24 +104,22 @@ net_prove(struct net *n)
         n->why.code == NULL ? PROVE_MS : AGAIN_MS);
 }
 
-static void
-net_prove_due(struct timer *t)
+static void net_prove_due(struct timer *t)
 {
     net_prove(t->owner);
 }
 
 /* ---- asks --------------------------------------------------------------- */
 
-static int
-refuse(const struct net *n, struct err *e)
+static int refuse(const struct net *n, struct err *e)
 {
     *e = n->why;
     return ENETDOWN;
 }
 
 /* The errno of the answer; *ns is set for a make that went well. */
-static int
-net_do(struct net *n, const struct net_ask *a, int *ns, struct err *e)
+static int net_do(struct net *n, const struct net_ask *a, int *ns,
+    struct err *e)
 {
     switch (a->verb) {
     case NET_MAKE:
@@ -142,8 +137,7 @@ net_do(struct net *n, const struct net_ask *a, int *ns, struct err *e)
     }
 }
 
-static void
-peer_close(struct peer *p)
+static void peer_close(struct peer *p)
 {
     struct peer **at = &p->net->peers;
 
@@ -158,8 +152,7 @@ peer_close(struct peer *p)
 
 /* An answer that finds no room means a keeper that asks and never reads:
  * closed. */
-static void
-peer_ready(struct watch *w, uint32_t events)
+static void peer_ready(struct watch *w, uint32_t events)
 {
     struct peer      *p = w->owner;
     struct net_ask    ask;
@@ -190,8 +183,7 @@ peer_ready(struct watch *w, uint32_t events)
         peer_close(p);
 }
 
-static void
-peer_new(struct watch *w, uint32_t events)
+static void peer_new(struct watch *w, uint32_t events)
 {
     struct net  *n = w->owner;
     struct peer *p;
@@ -219,8 +211,7 @@ peer_new(struct watch *w, uint32_t events)
 
 /* ---- start and end ------------------------------------------------------ */
 
-static int
-net_open(struct net *n, const struct settings *s, struct err *e)
+static int net_open(struct net *n, const struct settings *s, struct err *e)
 {
     memset(n, 0, sizeof(*n));
     n->settings = s;
@@ -231,8 +222,7 @@ net_open(struct net *n, const struct settings *s, struct err *e)
     return veth_open(&n->veth, &n->plan, e);
 }
 
-static void
-net_close(struct net *n)
+static void net_close(struct net *n)
 {
     struct peer *p, *next;
 
@@ -245,8 +235,7 @@ net_close(struct net *n)
     loop_free(n->loop);
 }
 
-static int
-net_start(struct net *n, struct err *e)
+static int net_start(struct net *n, struct err *e)
 {
     n->loop = loop_new();
     n->prove.owner = n;
@@ -260,8 +249,7 @@ net_start(struct net *n, struct err *e)
     return 0;
 }
 
-int
-net_main(const struct settings *s)
+int net_main(const struct settings *s)
 {
     struct net n;
     struct err e;
@@ -277,8 +265,7 @@ net_main(const struct settings *s)
 
 /* After a stop, for good: interfaces first, so that nothing is ever without
  * rules. */
-int
-net_clean(const struct settings *s)
+int net_clean(const struct settings *s)
 {
     struct net n;
     struct err e;

@@ -13,23 +13,20 @@
 #define TEXT_MAX  16384
 #define PROOF_MAX 65536
 
-void
-nft_init(struct nft *n, const struct plan *p)
+void nft_init(struct nft *n, const struct plan *p)
 {
     n->plan = p;
     buf_init(&n->proof, PROOF_MAX);
 }
 
-void
-nft_fini(struct nft *n)
+void nft_fini(struct nft *n)
 {
     buf_fini(&n->proof);
 }
 
 /* ---- the rules ---------------------------------------------------------- */
 
-static void
-text_sets(const struct plan *p, struct buf *b)
+static void text_sets(const struct plan *p, struct buf *b)
 {
     uint32_t a;
 
@@ -52,8 +49,7 @@ text_sets(const struct plan *p, struct buf *b)
 }
 
 /* The host itself: a sandbox may answer it, never ask it. */
-static void
-text_input(const struct plan *p, struct buf *b)
+static void text_input(const struct plan *p, struct buf *b)
 {
     buf_printf(b,
         "  chain gateway {\n  }\n"
@@ -66,8 +62,7 @@ text_input(const struct plan *p, struct buf *b)
 /* Order matters: neighbours and IPv6 first, then the count of connections
  * (before anything is accepted), then what is allowed. The range of sandboxes
  * itself is dropped also when the setting puts it outside private4. */
-static void
-text_forward(const struct plan *p, struct buf *b)
+static void text_forward(const struct plan *p, struct buf *b)
 {
     const char *in = p->prefix;
 
@@ -90,8 +85,7 @@ text_forward(const struct plan *p, struct buf *b)
         "    oifname \"%s*\" drop\n  }\n", in, in);
 }
 
-void
-nft_text(const struct plan *p, struct buf *b)
+void nft_text(const struct plan *p, struct buf *b)
 {
     buf_printf(b, "table inet %s {\n", p->table);
     text_sets(p, b);
@@ -108,8 +102,7 @@ nft_text(const struct plan *p, struct buf *b)
 
 /* Runs commands as one transaction; what they print is added to `out` (may be
  * NULL). */
-static int
-run(const char *text, unsigned flags, struct buf *out, struct err *e)
+static int run(const char *text, unsigned flags, struct buf *out, struct err *e)
 {
     struct nft_ctx *ctx = nft_ctx_new(NFT_CTX_DEFAULT);
     const char     *said;
@@ -138,8 +131,7 @@ run(const char *text, unsigned flags, struct buf *out, struct err *e)
 /* The whole table, but of sets only those that stay: the members of `conns`
  * come and go. One run each: libnftables 1.0.6 fetches from the kernel only
  * what the last of several `list` needs. */
-static int
-look(const struct nft *n, struct buf *out, struct err *e)
+static int look(const struct nft *n, struct buf *out, struct err *e)
 {
     static const char *const sets[] = { "private4", "resolvers4" };
     char                     text[96];
@@ -157,8 +149,7 @@ look(const struct nft *n, struct buf *out, struct err *e)
     return rc;
 }
 
-int
-nft_install(struct nft *n, struct err *e)
+int nft_install(struct nft *n, struct err *e)
 {
     struct buf b;
     int        rc;
@@ -179,8 +170,7 @@ nft_install(struct nft *n, struct err *e)
     return rc;
 }
 
-int
-nft_assert(struct nft *n, struct err *e)
+int nft_assert(struct nft *n, struct err *e)
 {
     struct err ignored;
     struct buf now;
@@ -199,8 +189,7 @@ nft_assert(struct nft *n, struct err *e)
     return nft_install(n, e);
 }
 
-int
-nft_remove(struct nft *n, struct err *e)
+int nft_remove(struct nft *n, struct err *e)
 {
     struct buf b;
     int        rc;

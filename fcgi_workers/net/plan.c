@@ -10,8 +10,7 @@
 #include "../common/ids.h"
 
 /* "198.18.0.0/15"; at least 14 usable addresses. */
-static int
-parse_range(const char *text, uint32_t *base, uint32_t *last)
+static int parse_range(const char *text, uint32_t *base, uint32_t *last)
 {
     char           addr[INET_ADDRSTRLEN];
     const char    *slash = strchr(text, '/');
@@ -31,8 +30,7 @@ parse_range(const char *text, uint32_t *base, uint32_t *last)
     return 0;
 }
 
-int
-plan_init(struct plan *p, const struct settings *s, struct err *e)
+int plan_init(struct plan *p, const struct settings *s, struct err *e)
 {
     const char *stack = s->stack != NULL ? s->stack : "";
 
@@ -50,16 +48,14 @@ plan_init(struct plan *p, const struct settings *s, struct err *e)
     return 0;
 }
 
-int
-plan_ifname(const struct plan *p, uint32_t number, char *out)
+int plan_ifname(const struct plan *p, uint32_t number, char *out)
 {
     int n = snprintf(out, IF_NAMESIZE, "%s%u", p->prefix, number);
 
     return n > 0 && n < IF_NAMESIZE ? 0 : -1;
 }
 
-bool
-plan_owns_ifname(const struct plan *p, const char *name)
+bool plan_owns_ifname(const struct plan *p, const char *name)
 {
     size_t len = strlen(p->prefix);
 
@@ -68,8 +64,7 @@ plan_owns_ifname(const struct plan *p, const char *name)
     return strspn(name + len, "0123456789") == strlen(name + len);
 }
 
-bool
-plan_owns_addr(const struct plan *p, uint32_t addr)
+bool plan_owns_addr(const struct plan *p, uint32_t addr)
 {
     return addr > p->base && addr < p->gateway;
 }

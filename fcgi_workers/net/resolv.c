@@ -23,14 +23,12 @@ static const char *const files[] = {
     "/run/dnsmasq/resolv.conf",
 };
 
-static bool
-usable(uint32_t a)
+static bool usable(uint32_t a)
 {
     return a >> 24 != 127 && a >> 24 != 0 && a >> 28 < 0xe;
 }
 
-static void
-add(struct resolv *r, uint32_t a)
+static void add(struct resolv *r, uint32_t a)
 {
     for (int i = 0; i < r->n; i++)
         if (r->addr[i] == a)
@@ -40,8 +38,7 @@ add(struct resolv *r, uint32_t a)
 }
 
 /* An IPv4 address of exactly `len` bytes. */
-static bool
-address(const char *s, size_t len, uint32_t *out)
+static bool address(const char *s, size_t len, uint32_t *out)
 {
     char           text[INET_ADDRSTRLEN];
     struct in_addr a;
@@ -56,15 +53,13 @@ address(const char *s, size_t len, uint32_t *out)
     return true;
 }
 
-static bool
-blank(char c)
+static bool blank(char c)
 {
     return c == ' ' || c == '\t' || c == '\r';
 }
 
 /* "nameserver <address>", with blanks as libc allows them. */
-static void
-parse_line(const char *p, const char *end, struct resolv *out)
+static void parse_line(const char *p, const char *end, struct resolv *out)
 {
     static const char word[] = "nameserver";
     const size_t      wlen = sizeof(word) - 1;
@@ -83,8 +78,7 @@ parse_line(const char *p, const char *end, struct resolv *out)
         add(out, a);
 }
 
-int
-resolv_parse(const char *text, size_t len, struct resolv *out)
+int resolv_parse(const char *text, size_t len, struct resolv *out)
 {
     const char *p = text, *end = text + len, *nl;
 
@@ -99,8 +93,7 @@ resolv_parse(const char *text, size_t len, struct resolv *out)
     return out->n;
 }
 
-int
-resolv_parse_list(const char *list, struct resolv *out, struct err *e)
+int resolv_parse_list(const char *list, struct resolv *out, struct err *e)
 {
     const char   *p = list, *q;
     struct resolv r = {0};
@@ -130,8 +123,7 @@ resolv_parse_list(const char *list, struct resolv *out, struct err *e)
     return 0;
 }
 
-static int
-read_file(const char *path, struct resolv *out)
+static int read_file(const char *path, struct resolv *out)
 {
     static char text[FILE_MAX];
     size_t      len = 0;
@@ -153,8 +145,7 @@ read_file(const char *path, struct resolv *out)
     return resolv_parse(text, len, out);
 }
 
-int
-resolv_find(const struct settings *s, struct resolv *out, struct err *e)
+int resolv_find(const struct settings *s, struct resolv *out, struct err *e)
 {
     struct resolv r = {0};
 
@@ -169,8 +160,7 @@ resolv_find(const struct settings *s, struct resolv *out, struct err *e)
     return 0;
 }
 
-void
-resolv_text(const struct resolv *r, struct buf *out)
+void resolv_text(const struct resolv *r, struct buf *out)
 {
     uint32_t a;
 

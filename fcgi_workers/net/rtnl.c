@@ -25,8 +25,7 @@ struct message {
     char            body[MESSAGE_MAX];
 };
 
-int
-rtnl_open(void)
+int rtnl_open(void)
 {
     struct timeval wait = { WAIT_S, 0 };
     int            fd;
@@ -39,8 +38,7 @@ rtnl_open(void)
 
 /* ---- building ----------------------------------------------------------- */
 
-static void *
-begin(struct message *m, uint16_t type, uint16_t flags, size_t len)
+static void *begin(struct message *m, uint16_t type, uint16_t flags, size_t len)
 {
     memset(m, 0, sizeof(*m));
     m->head.nlmsg_len = (uint32_t)NLMSG_LENGTH(len);
@@ -50,8 +48,8 @@ begin(struct message *m, uint16_t type, uint16_t flags, size_t len)
 }
 
 /* Room for an attribute; NULL (and a message too long to send) when full. */
-static struct rtattr *
-attr(struct message *m, uint16_t type, const void *data, size_t len)
+static struct rtattr *attr(struct message *m, uint16_t type, const void *data,
+    size_t len)
 {
     struct rtattr *a;
     size_t         at = NLMSG_ALIGN(m->head.nlmsg_len);
@@ -70,21 +68,18 @@ attr(struct message *m, uint16_t type, const void *data, size_t len)
     return a;
 }
 
-static void
-attr_u32(struct message *m, uint16_t type, uint32_t value)
+static void attr_u32(struct message *m, uint16_t type, uint32_t value)
 {
     attr(m, type, &value, sizeof(value));
 }
 
-static void
-attr_addr(struct message *m, uint16_t type, uint32_t addr)
+static void attr_addr(struct message *m, uint16_t type, uint32_t addr)
 {
     attr_u32(m, type, htonl(addr));
 }
 
 /* What was added since `a` becomes its content. */
-static void
-attr_end(struct message *m, struct rtattr *a)
+static void attr_end(struct message *m, struct rtattr *a)
 {
     if (a != NULL && m->head.nlmsg_len != UINT32_MAX)
         a->rta_len = (uint16_t)((char *)m + m->head.nlmsg_len - (char *)a);
@@ -93,8 +88,7 @@ attr_end(struct message *m, struct rtattr *a)
 /* ---- reading ------------------------------------------------------------ */
 
 /* The kernel's macros mix signs, hence our own. NULL at the end. */
-static const struct rtattr *
-attr_first(const void *at, size_t left)
+static const struct rtattr *attr_first(const void *at, size_t left)
 {
     const struct rtattr *a = at;
 
@@ -102,8 +96,7 @@ attr_first(const void *at, size_t left)
         && a->rta_len <= left ? a : NULL;
 }
 
-static const struct rtattr *
-attr_next(const struct rtattr *a, const void *end)
+static const struct rtattr *attr_next(const struct rtattr *a, const void *end)
 {
     const char *next = (const char *)a + RTA_ALIGN((size_t)a->rta_len);
 
@@ -112,8 +105,8 @@ attr_next(const struct rtattr *a, const void *end)
     return attr_first(next, (size_t)((const char *)end - next));
 }
 
-static const struct rtattr *
-attrs_of(const struct nlmsghdr *h, size_t fixed, const void **end)
+static const struct rtattr *attrs_of(const struct nlmsghdr *h, size_t fixed,
+    const void **end)
 {
     const char *at = (const char *)NLMSG_DATA(h) + NLMSG_ALIGN(fixed);
 
@@ -125,8 +118,7 @@ attrs_of(const struct nlmsghdr *h, size_t fixed, const void **end)
 
 /* ---- talking ------------------------------------------------------------ */
 
-static int
-transmit(int fd, struct message *m)
+static int transmit(int fd, struct message *m)
 {
     static uint32_t    seq;
     struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
@@ -143,8 +135,7 @@ transmit(int fd, struct message *m)
 /* Hands every answer of `seq` to `each` (which may be NULL) until the kernel
  * says that it was the last. Answers to an earlier, timed out message are
  * left out by their number. */
-static int
-receive(int fd, uint32_t seq, bool dump,
+static int receive(int fd, uint32_t seq, bool dump,
     void (*each)(void *arg, const struct nlmsghdr *h), void *arg)
 {
     static char             buf[ANSWER_MAX]
@@ -184,8 +175,7 @@ receive(int fd, uint32_t seq, bool dump,
     }
 }
 
-static int
-ask(int fd, struct message *m)
+static int ask(int fd, struct message *m)
 {
     int error;
 
@@ -195,8 +185,7 @@ ask(int fd, struct message *m)
         : receive(fd, m->head.nlmsg_seq, true, NULL, NULL);
 }
 
-static int
-query(int fd, struct message *m, bool dump,
+static int query(int fd, struct message *m, bool dump,
     void (*each)(void *, const struct nlmsghdr *), void *arg)
 {
     int error = transmit(fd, m);
@@ -207,8 +196,7 @@ query(int fd, struct message *m, bool dump,
 
 /* ---- links -------------------------------------------------------------- */
 
-int
-rtnl_veth(int fd, const char *name, const char *peer, int ns, uint32_t mtu)
+int rtnl_veth(int fd, const char *name, const char *peer, int ns, uint32_t mtu)
 {
     struct message    m;
     struct rtattr    *info, *data, *other;
@@ -230,8 +218,8 @@ rtnl_veth(int fd, const char *name, const char *peer, int ns, uint32_t mtu)
     return ask(fd, &m);
 }
 
-static void
-parse_link(const struct nlmsghdr *h, struct rtnl_link *out, const char **name)
+static void parse_link(const struct nlmsghdr *h, struct rtnl_link *out,
+    const char **name)
 {
     const struct ifinfomsg *i = NLMSG_DATA(h);
     const struct rtattr    *a;
@@ -251,15 +239,13 @@ parse_link(const struct nlmsghdr *h, struct rtnl_link *out, const char **name)
     }
 }
 
-static void
-got_link(void *arg, const struct nlmsghdr *h)
+static void got_link(void *arg, const struct nlmsghdr *h)
 {
     if (h->nlmsg_type == RTM_NEWLINK)
         parse_link(h, arg, NULL);
 }
 
-int
-rtnl_link_get(int fd, const char *name, struct rtnl_link *out)
+int rtnl_link_get(int fd, const char *name, struct rtnl_link *out)
 {
     struct message   m;
     struct rtnl_link l = {0};
@@ -273,8 +259,7 @@ rtnl_link_get(int fd, const char *name, struct rtnl_link *out)
     return error;
 }
 
-int
-rtnl_link_up(int fd, int index)
+int rtnl_link_up(int fd, int index)
 {
     struct message    m;
     struct ifinfomsg *i;
@@ -286,8 +271,7 @@ rtnl_link_up(int fd, int index)
     return ask(fd, &m);
 }
 
-int
-rtnl_link_delete(int fd, const char *name)
+int rtnl_link_delete(int fd, const char *name)
 {
     struct message m;
 
@@ -301,8 +285,7 @@ struct listing {
     void  *arg;
 };
 
-static void
-got_listed(void *arg, const struct nlmsghdr *h)
+static void got_listed(void *arg, const struct nlmsghdr *h)
 {
     struct listing  *l = arg;
     struct rtnl_link link;
@@ -315,8 +298,7 @@ got_listed(void *arg, const struct nlmsghdr *h)
         l->each(l->arg, link.index, name);
 }
 
-int
-rtnl_link_list(int fd, void (*each)(void *, int, const char *), void *arg)
+int rtnl_link_list(int fd, void (*each)(void *, int, const char *), void *arg)
 {
     struct message m;
     struct listing l = { each, arg };
@@ -327,8 +309,7 @@ rtnl_link_list(int fd, void (*each)(void *, int, const char *), void *arg)
 
 /* ---- addresses and routes ----------------------------------------------- */
 
-int
-rtnl_addr_add(int fd, int index, uint32_t addr)
+int rtnl_addr_add(int fd, int index, uint32_t addr)
 {
     struct message    m;
     struct ifaddrmsg *a;
@@ -344,8 +325,7 @@ rtnl_addr_add(int fd, int index, uint32_t addr)
 
 /* REPLACE: a route left by an interface of the same address that is just
  * going away must not stand in the way. */
-static struct rtmsg *
-begin_route(struct message *m, int index)
+static struct rtmsg *begin_route(struct message *m, int index)
 {
     struct rtmsg *r;
 
@@ -358,8 +338,7 @@ begin_route(struct message *m, int index)
     return r;
 }
 
-int
-rtnl_route_host(int fd, int index, uint32_t addr)
+int rtnl_route_host(int fd, int index, uint32_t addr)
 {
     struct message m;
     struct rtmsg  *r = begin_route(&m, index);
@@ -370,8 +349,7 @@ rtnl_route_host(int fd, int index, uint32_t addr)
     return ask(fd, &m);
 }
 
-int
-rtnl_route_default(int fd, int index, uint32_t gateway, uint32_t src)
+int rtnl_route_default(int fd, int index, uint32_t gateway, uint32_t src)
 {
     struct message m;
     struct rtmsg  *r = begin_route(&m, index);
@@ -389,8 +367,7 @@ struct uplink {
     uint32_t metric;
 };
 
-static void
-got_route(void *arg, const struct nlmsghdr *h)
+static void got_route(void *arg, const struct nlmsghdr *h)
 {
     struct uplink       *u = arg;
     const struct rtmsg  *r = NLMSG_DATA(h);
@@ -415,8 +392,7 @@ got_route(void *arg, const struct nlmsghdr *h)
     }
 }
 
-int
-rtnl_uplink(int fd)
+int rtnl_uplink(int fd)
 {
     struct message m;
     struct uplink  u = {0};

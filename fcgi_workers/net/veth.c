@@ -45,15 +45,13 @@ static const struct sysctl outside[] = {
 };
 
 /* Fills *e and returns the errno. */
-static int
-failed(struct err *e, int error, const char *what)
+static int failed(struct err *e, int error, const char *what)
 {
     err_set(e, "internal", "cannot %s: %s", what, strerror(error));
     return error != 0 ? error : EIO;
 }
 
-int
-veth_open(struct veth *v, const struct plan *p, struct err *e)
+int veth_open(struct veth *v, const struct plan *p, struct err *e)
 {
     v->plan = p;
     v->mtu = MTU_DEFAULT;
@@ -65,8 +63,7 @@ veth_open(struct veth *v, const struct plan *p, struct err *e)
     return 0;
 }
 
-void
-veth_close(struct veth *v)
+void veth_close(struct veth *v)
 {
     if (v->rtnl >= 0)
         close(v->rtnl);
@@ -74,8 +71,7 @@ veth_close(struct veth *v)
         close(v->home);
 }
 
-void
-veth_uplink(struct veth *v)
+void veth_uplink(struct veth *v)
 {
     struct rtnl_link l;
     char             name[IF_NAMESIZE];
@@ -90,8 +86,7 @@ veth_uplink(struct veth *v)
 }
 
 /* ENOENT: this kernel has no IPv6. */
-static int
-write_sysctl(const char *path, const char *value)
+static int write_sysctl(const char *path, const char *value)
 {
     int     fd = open(path, O_WRONLY | O_CLOEXEC), error = 0;
     ssize_t n;
@@ -105,8 +100,7 @@ write_sysctl(const char *path, const char *value)
     return error;
 }
 
-static int
-harden_outside(const char *name)
+static int harden_outside(const char *name)
 {
     char path[96];
     int  error = 0;
@@ -124,8 +118,7 @@ harden_outside(const char *name)
 
 /* A pid may have become another process' by now. Only PID 1 of a pid
  * namespace of its own can be a sandbox's. */
-static bool
-is_init(int pid)
+static bool is_init(int pid)
 {
     char    path[48], text[4096], *p, *end;
     ssize_t n;
@@ -147,8 +140,7 @@ is_init(int pid)
         && memchr(p + 8, '\t', (size_t)(end - 2 - (p + 8))) == NULL;
 }
 
-static int
-open_namespace(const struct veth *v, int pid, int *ns, struct err *e)
+static int open_namespace(const struct veth *v, int pid, int *ns, struct err *e)
 {
     struct stat theirs, ours;
     char        path[48];
@@ -170,8 +162,7 @@ open_namespace(const struct veth *v, int pid, int *ns, struct err *e)
 }
 
 /* A netlink socket in there; with `sysctls`, those are written first. */
-static int
-visit(const struct veth *v, int ns, bool sysctls, int *sock)
+static int visit(const struct veth *v, int ns, bool sysctls, int *sock)
 {
     int error = 0;
 
@@ -193,8 +184,7 @@ visit(const struct veth *v, int ns, bool sysctls, int *sock)
 /* ---- make --------------------------------------------------------------- */
 
 /* The two ends belong together. lo and IPv6 were then set before. */
-static bool
-paired(const struct veth *v, int in, const char *name)
+static bool paired(const struct veth *v, int in, const char *name)
 {
     struct rtnl_link ours, theirs;
 
@@ -205,8 +195,7 @@ paired(const struct veth *v, int in, const char *name)
 
 /* Something of one of the two names that is no pair: what an earlier sandbox
  * left. It goes. */
-static int
-make_pair(const struct veth *v, int in, int ns, const char *name)
+static int make_pair(const struct veth *v, int in, int ns, const char *name)
 {
     int error = rtnl_veth(v->rtnl, name, "eth0", ns, v->mtu);
 
@@ -222,8 +211,7 @@ make_pair(const struct veth *v, int in, int ns, const char *name)
 }
 
 /* Before the pair: eth0 must never have had IPv6. */
-static int
-prepare(const struct veth *v, int ns, int in)
+static int prepare(const struct veth *v, int ns, int in)
 {
     struct rtnl_link lo;
     int              error;
@@ -234,16 +222,14 @@ prepare(const struct veth *v, int ns, int in)
     return error;
 }
 
-static int
-add_addr(int fd, int index, uint32_t addr)
+static int add_addr(int fd, int index, uint32_t addr)
 {
     int error = rtnl_addr_add(fd, index, addr);
 
     return error == EEXIST ? 0 : error;
 }
 
-static int
-set_outside(const struct veth *v, const char *name, uint32_t addr)
+static int set_outside(const struct veth *v, const char *name, uint32_t addr)
 {
     struct rtnl_link l;
     int              error;
@@ -256,8 +242,7 @@ set_outside(const struct veth *v, const char *name, uint32_t addr)
     return error;
 }
 
-static int
-set_inside(const struct veth *v, int in, uint32_t addr)
+static int set_inside(const struct veth *v, int in, uint32_t addr)
 {
     struct rtnl_link l;
     int              error;
@@ -272,8 +257,8 @@ set_inside(const struct veth *v, int in, uint32_t addr)
 
 /* Every step may be done twice: a make that was killed half-way, and one that
  * is asked for a running sandbox, go the same way. */
-static int
-build(const struct veth *v, int ns, int in, const char *name, uint32_t addr,
+static int build(const struct veth *v, int ns, int in, const char *name,
+    uint32_t addr,
     struct err *e)
 {
     bool was = paired(v, in, name);
@@ -298,8 +283,7 @@ build(const struct veth *v, int ns, int in, const char *name, uint32_t addr,
     return 0;
 }
 
-int
-veth_make(struct veth *v, int pid, uint32_t number, uint32_t addr, int *ns,
+int veth_make(struct veth *v, int pid, uint32_t number, uint32_t addr, int *ns,
     struct err *e)
 {
     char name[IF_NAMESIZE];
@@ -328,8 +312,7 @@ veth_make(struct veth *v, int pid, uint32_t number, uint32_t addr, int *ns,
 
 /* ---- drop --------------------------------------------------------------- */
 
-int
-veth_drop(struct veth *v, uint32_t number, struct err *e)
+int veth_drop(struct veth *v, uint32_t number, struct err *e)
 {
     char name[IF_NAMESIZE];
     int  error;
@@ -350,8 +333,7 @@ struct found {
     char               names[64][IF_NAMESIZE];
 };
 
-static void
-collect(void *arg, int index, const char *name)
+static void collect(void *arg, int index, const char *name)
 {
     struct found *f = arg;
 
@@ -361,8 +343,7 @@ collect(void *arg, int index, const char *name)
         snprintf(f->names[f->n++], IF_NAMESIZE, "%s", name);
 }
 
-int
-veth_drop_all(struct veth *v)
+int veth_drop_all(struct veth *v)
 {
     struct found f = { .plan = v->plan };
     int          dropped = 0, before;

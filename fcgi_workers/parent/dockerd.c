@@ -24,15 +24,13 @@
 #include "../common/msg.h"
 #include "spawn.h"
 
-static void
-dockerd_path(const struct settings *s, const char *name, char *out)
+static void dockerd_path(const struct settings *s, const char *name, char *out)
 {
     snprintf(out, PATH_MAX, "%s/docker/%s", s->run_dir, name);
 }
 
 /* /proc/<pid>/cmdline: arguments, each ended by a NUL. */
-static bool
-dockerd_is_ours(pid_t pid, const char *config)
+static bool dockerd_is_ours(pid_t pid, const char *config)
 {
     struct buf b;
     char       path[64];
@@ -53,8 +51,8 @@ dockerd_is_ours(pid_t pid, const char *config)
 
 /* The pid in `file` of our folder, if that process names `mark` on its command
  * line; else 0. */
-static pid_t
-dockerd_pid(const struct settings *s, const char *file, const char *mark)
+static pid_t dockerd_pid(const struct settings *s, const char *file,
+    const char *mark)
 {
     struct buf b;
     char       path[PATH_MAX];
@@ -69,8 +67,7 @@ dockerd_pid(const struct settings *s, const char *file, const char *mark)
     return pid > 1 && dockerd_is_ours(pid, path) ? pid : 0;
 }
 
-pid_t
-dockerd_running(const struct settings *s)
+pid_t dockerd_running(const struct settings *s)
 {
     return dockerd_pid(s, "docker.pid", "daemon.json");
 }
@@ -78,8 +75,7 @@ dockerd_running(const struct settings *s)
 /* The containerd of an engine that was killed ends a moment after it. A new
  * engine that finds its number still taken, be it by a zombie, believes it is
  * there and waits for it in vain for 15 s. */
-static int
-dockerd_bury_containerd(const struct settings *s, struct err *e)
+static int dockerd_bury_containerd(const struct settings *s, struct err *e)
 {
     char  path[PATH_MAX];
     pid_t pid = dockerd_pid(s, "containerd/containerd.pid",
@@ -98,8 +94,7 @@ dockerd_bury_containerd(const struct settings *s, struct err *e)
 /* live-restore: containers outlive the engine, too. bridge none: nobody but
  * us connects a sandbox. nofile: a container would else get the machine's
  * limit, which may be a thousand million and makes some programs crawl. */
-static int
-dockerd_configure(const struct settings *s, const char *path,
+static int dockerd_configure(const struct settings *s, const char *path,
     bool live_restore, struct err *e)
 {
     struct buf b;
@@ -131,8 +126,7 @@ dockerd_configure(const struct settings *s, const char *path,
     return rc;
 }
 
-pid_t
-dockerd_spawn(const struct settings *s, struct err *e)
+pid_t dockerd_spawn(const struct settings *s, struct err *e)
 {
     struct spawn sp;
     char         config[PATH_MAX], path[PATH_MAX];
@@ -179,8 +173,7 @@ dockerd_spawn(const struct settings *s, struct err *e)
 
 /* Asks /info and looks for one text in the answer. Blocking, but bounded: a
  * command of the command line, never the parent. */
-static bool
-dockerd_says(const struct settings *s, const char *text)
+static bool dockerd_says(const struct settings *s, const char *text)
 {
     static const char ask[] = "GET /info HTTP/1.0\r\nHost: docker\r\n\r\n";
     struct pollfd     p = { .events = POLLIN };
@@ -209,8 +202,7 @@ dockerd_says(const struct settings *s, const char *text)
 
 /* With live-restore the engine would leave its containers running without
  * anybody to look after them, so that is taken back first. */
-int
-dockerd_stop(const struct settings *s, pid_t pid, struct err *e)
+int dockerd_stop(const struct settings *s, pid_t pid, struct err *e)
 {
     char config[PATH_MAX];
     int  tries;

@@ -33,8 +33,7 @@ static struct {
     struct log_source  self;
 } logs = { .file = -1, .console = -1 };
 
-static void
-logs_path(char *out, const char *name, int number)
+static void logs_path(char *out, const char *name, int number)
 {
     if (number == 0)
         snprintf(out, PATH_MAX, "%s/%s", logs.dir, name);
@@ -42,8 +41,7 @@ logs_path(char *out, const char *name, int number)
         snprintf(out, PATH_MAX, "%s/%s.%d", logs.dir, name, number);
 }
 
-static int
-logs_open_file(void)
+static int logs_open_file(void)
 {
     struct stat st;
     char        path[PATH_MAX];
@@ -61,14 +59,12 @@ logs_open_file(void)
     return 0;
 }
 
-void
-logs_reopen(void)
+void logs_reopen(void)
 {
     logs_open_file();           /* if it fails, the old one stays */
 }
 
-bool
-logs_rotate(const char *name)
+bool logs_rotate(const char *name)
 {
     struct stat st;
     char        from[PATH_MAX], to[PATH_MAX];
@@ -85,8 +81,7 @@ logs_rotate(const char *name)
     return true;
 }
 
-static void
-logs_write(const char *line, size_t len)
+static void logs_write(const char *line, size_t len)
 {
     struct pollfd p = { .fd = logs.console, .events = POLLOUT };
 
@@ -102,8 +97,7 @@ logs_write(const char *line, size_t len)
 
 /* One line without its end. What a foreign program writes gets our head, and
  * nobody's control characters reach a terminal. */
-static void
-logs_line(struct log_source *src, char *text, size_t len)
+static void logs_line(struct log_source *src, char *text, size_t len)
 {
     char   line[LOGS_LINE + 128], when[CLOCK_TEXT_MAX];
     size_t i, n = 0;
@@ -119,8 +113,7 @@ logs_line(struct log_source *src, char *text, size_t len)
     logs_write(line, n);
 }
 
-static void
-logs_take_lines(struct log_source *src)
+static void logs_take_lines(struct log_source *src)
 {
     char  *nl;
     size_t n;
@@ -139,8 +132,7 @@ logs_take_lines(struct log_source *src)
 }
 
 /* At most so much per turn that one chatty part does not starve the rest. */
-static void
-logs_read(struct log_source *src, int turns)
+static void logs_read(struct log_source *src, int turns)
 {
     char   *room;
     ssize_t n;
@@ -159,8 +151,7 @@ logs_read(struct log_source *src, int turns)
     }
 }
 
-static void
-logs_ready(struct watch *w, uint32_t events)
+static void logs_ready(struct watch *w, uint32_t events)
 {
     (void)events;
     logs_read(w->owner, 4);
@@ -168,8 +159,7 @@ logs_ready(struct watch *w, uint32_t events)
 
 /* We keep the write end, too: the pipe outlives the part, and what it wrote
  * last is not lost. */
-int
-logs_source(struct loop *l, struct log_source *src, const char *name,
+int logs_source(struct loop *l, struct log_source *src, const char *name,
     bool ours, struct err *e)
 {
     int ends[2];
@@ -192,8 +182,7 @@ logs_source(struct loop *l, struct log_source *src, const char *name,
     return 0;
 }
 
-void
-logs_drain(void)
+void logs_drain(void)
 {
     int i;
 
@@ -202,8 +191,7 @@ logs_drain(void)
 }
 
 /* As under the watcher: a copy would be every line twice. */
-static bool
-logs_is_file(int fd)
+static bool logs_is_file(int fd)
 {
     struct stat a, b;
 
@@ -211,8 +199,7 @@ logs_is_file(int fd)
         && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
-int
-logs_open(struct loop *l, const struct settings *s, bool console,
+int logs_open(struct loop *l, const struct settings *s, bool console,
     struct err *e)
 {
     snprintf(logs.dir, sizeof(logs.dir), "%s", s->log_dir);

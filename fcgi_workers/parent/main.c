@@ -64,33 +64,28 @@ static const char main_help[] =
 
 /* ---- commands ----------------------------------------------------------- */
 
-static int
-main_run(struct main_args *a)
+static int main_run(struct main_args *a)
 {
     return parent_main(a->s, true);
 }
 
-static int
-main_start(struct main_args *a)
+static int main_start(struct main_args *a)
 {
     return watcher_start(a->s);
 }
 
-static int
-main_stop(struct main_args *a)
+static int main_stop(struct main_args *a)
 {
     return watcher_stop(a->s, strcmp(a->arg, "--engine") == 0);
 }
 
-static int
-main_reload(struct main_args *a)
+static int main_reload(struct main_args *a)
 {
     return watcher_reload(a->s);
 }
 
 /* Tickets that the key before the last one signed are void from now on. */
-static int
-main_rotate_keys(struct main_args *a)
+static int main_rotate_keys(struct main_args *a)
 {
     struct err e;
 
@@ -102,14 +97,12 @@ main_rotate_keys(struct main_args *a)
     return watcher_reload(a->s);
 }
 
-static int
-main_status(struct main_args *a)
+static int main_status(struct main_args *a)
 {
     return watcher_status(a->s);
 }
 
-static int
-main_maintenance(struct main_args *a)
+static int main_maintenance(struct main_args *a)
 {
     struct err e;
     int64_t    since_ms;
@@ -129,8 +122,7 @@ main_maintenance(struct main_args *a)
     return 0;
 }
 
-static int
-main_check(struct main_args *a)
+static int main_check(struct main_args *a)
 {
     struct err e;
 
@@ -142,8 +134,7 @@ main_check(struct main_args *a)
     return 0;
 }
 
-static int
-main_nginx_conf(struct main_args *a)
+static int main_nginx_conf(struct main_args *a)
 {
     struct err e;
 
@@ -155,14 +146,12 @@ main_nginx_conf(struct main_args *a)
 }
 
 /* For uninstalling: sandboxes that still run lose their network. */
-static int
-main_net_clean(struct main_args *a)
+static int main_net_clean(struct main_args *a)
 {
     return net_clean(a->s) == 0 ? 0 : 111;
 }
 
-static int
-main_settings(struct main_args *a)
+static int main_settings(struct main_args *a)
 {
     if (strcmp(a->arg, "--markdown") == 0)
         settings_print_markdown(stdout);
@@ -171,8 +160,7 @@ main_settings(struct main_args *a)
     return fflush(stdout) == 0 ? 0 : 111;
 }
 
-static int
-main_version(struct main_args *a)
+static int main_version(struct main_args *a)
 {
     (void)a;
     printf("holdfastd " HOLDFAST_VERSION "\n");
@@ -181,8 +169,7 @@ main_version(struct main_args *a)
 
 /* A role: its name is what ps shows. Its sockets came over execve; what it
  * starts itself must not get them. */
-static int
-main_role(struct main_args *a, int (*role)(const struct settings *s))
+static int main_role(struct main_args *a, int (*role)(const struct settings *s))
 {
     char name[16];
 
@@ -192,32 +179,27 @@ main_role(struct main_args *a, int (*role)(const struct settings *s))
     return role(a->s);
 }
 
-static int
-main_keeper(struct main_args *a)
+static int main_keeper(struct main_args *a)
 {
     return main_role(a, keeper_main);
 }
 
-static int
-main_api(struct main_args *a)
+static int main_api(struct main_args *a)
 {
     return main_role(a, api_main);
 }
 
-static int
-main_tasks(struct main_args *a)
+static int main_tasks(struct main_args *a)
 {
     return main_role(a, tasks_main);
 }
 
-static int
-main_door(struct main_args *a)
+static int main_door(struct main_args *a)
 {
     return main_role(a, door_main);
 }
 
-static int
-main_net(struct main_args *a)
+static int main_net(struct main_args *a)
 {
     return main_role(a, net_main);
 }
@@ -250,8 +232,7 @@ static const struct main_command {
 
 /* ---- the command line --------------------------------------------------- */
 
-static const struct main_command *
-main_find(const char *name)
+static const struct main_command *main_find(const char *name)
 {
     size_t i;
 
@@ -262,8 +243,7 @@ main_find(const char *name)
     return NULL;
 }
 
-static bool
-main_arg_ok(const char *allowed, const char *arg)
+static bool main_arg_ok(const char *allowed, const char *arg)
 {
     size_t len = strlen(arg);
 
@@ -284,8 +264,7 @@ main_arg_ok(const char *allowed, const char *arg)
 
 /* The file by its full name: the parent reads it again at a reload, from
  * another folder. */
-static int
-main_load(struct settings *s, const char *file, struct err *e)
+static int main_load(struct settings *s, const char *file, struct err *e)
 {
     char *full;
     int   rc;
@@ -307,8 +286,7 @@ main_load(struct settings *s, const char *file, struct err *e)
     return rc;
 }
 
-static int
-main_usage(const char *wrong)
+static int main_usage(const char *wrong)
 {
     if (wrong != NULL)
         fprintf(stderr, "holdfastd: %s\n", wrong);
@@ -316,8 +294,7 @@ main_usage(const char *wrong)
     return MAIN_USAGE;
 }
 
-int
-main(int argc, char **argv)
+int main(int argc, char **argv)
 {
     const struct main_command *c;
     struct settings            s;

@@ -31,8 +31,7 @@ struct conf {
 
 /* ---- the settings' files ------------------------------------------------ */
 
-static void
-conf_main(const struct conf *c, struct buf *b)
+static void conf_main(const struct conf *c, struct buf *b)
 {
     const struct settings *s = c->s;
 
@@ -54,8 +53,7 @@ conf_main(const struct conf *c, struct buf *b)
         s->lib_dir);
 }
 
-static void
-conf_events(const struct conf *c, struct buf *b)
+static void conf_events(const struct conf *c, struct buf *b)
 {
     buf_str(b, "# Settings: nofile. A proxied request takes two "
         "descriptors.\n");
@@ -63,8 +61,7 @@ conf_events(const struct conf *c, struct buf *b)
 }
 
 /* "a,b" as "a b"; nothing as "off". */
-static void
-conf_list(struct buf *b, const char *directive, const char *list)
+static void conf_list(struct buf *b, const char *directive, const char *list)
 {
     size_t n;
 
@@ -80,8 +77,7 @@ conf_list(struct buf *b, const char *directive, const char *list)
     buf_str(b, ";\n");
 }
 
-static void
-conf_http_paths(const struct conf *c, struct buf *b)
+static void conf_http_paths(const struct conf *c, struct buf *b)
 {
     const struct settings *s = c->s;
 
@@ -100,8 +96,7 @@ conf_http_paths(const struct conf *c, struct buf *b)
 
 /* Who in front of us is believed, and what apps are told of their public
  * address: only when TLS ends before us do they differ from our own. */
-static void
-conf_http_front(const struct conf *c, struct buf *b)
+static void conf_http_front(const struct conf *c, struct buf *b)
 {
     const struct settings *s = c->s;
     const char            *p = s->trusted_proxies;
@@ -127,8 +122,7 @@ conf_http_front(const struct conf *c, struct buf *b)
     buf_str(b, ";\n}\n\n");
 }
 
-static void
-conf_http_streams(const struct settings *s, struct buf *b)
+static void conf_http_streams(const struct settings *s, struct buf *b)
 {
     buf_str(b, "# data_dir, stream_tenant_max stream_clients_max, "
         "stream_max_s, stream_ping_s\n");
@@ -141,8 +135,7 @@ conf_http_streams(const struct settings *s, struct buf *b)
         (long long)s->stream_ping_s);
 }
 
-static void
-conf_http(const struct conf *c, struct buf *b)
+static void conf_http(const struct conf *c, struct buf *b)
 {
     const struct settings *s = c->s;
 
@@ -186,8 +179,7 @@ conf_http(const struct conf *c, struct buf *b)
         "}\n", s->run_dir);
 }
 
-static const char *
-conf_proxied(const struct conf *c, bool api)
+static const char *conf_proxied(const struct conf *c, bool api)
 {
     const char *word = c->s->proxy_protocol;
 
@@ -196,8 +188,7 @@ conf_proxied(const struct conf *c, bool api)
     return "";
 }
 
-static void
-conf_listen_api(const struct conf *c, struct buf *b)
+static void conf_listen_api(const struct conf *c, struct buf *b)
 {
     buf_str(b, "# Settings: api_listen, proxy_protocol, body_max_kb.\n");
     buf_printf(b, "listen %s%s;\nclient_max_body_size %lldk;\n",
@@ -205,16 +196,14 @@ conf_listen_api(const struct conf *c, struct buf *b)
         (long long)c->s->body_max_kb);
 }
 
-static void
-conf_listen_preview(const struct conf *c, struct buf *b)
+static void conf_listen_preview(const struct conf *c, struct buf *b)
 {
     buf_str(b, "# Settings: preview_listen, proxy_protocol.\n");
     buf_printf(b, "listen %s%s;\n", c->s->preview_listen,
         conf_proxied(c, false));
 }
 
-static void
-conf_tls(const struct conf *c, struct buf *b)
+static void conf_tls(const struct conf *c, struct buf *b)
 {
     const struct settings *s = c->s;
 
@@ -232,8 +221,7 @@ conf_tls(const struct conf *c, struct buf *b)
         s->tls_key);
 }
 
-static void
-conf_listen_metrics(const struct conf *c, struct buf *b)
+static void conf_listen_metrics(const struct conf *c, struct buf *b)
 {
     buf_str(b, "# Settings: metrics_listen.\n");
     buf_printf(b, "listen %s;\n", c->s->metrics_listen);
@@ -252,8 +240,7 @@ static const struct {
     { CONF_SETTINGS "/tls.conf",            conf_tls },
 };
 
-static int
-conf_write_settings(const struct conf *c, struct err *e)
+static int conf_write_settings(const struct conf *c, struct err *e)
 {
     struct buf b;
     char       path[PATH_MAX];
@@ -276,8 +263,7 @@ conf_write_settings(const struct conf *c, struct err *e)
 
 /* ---- the pieces --------------------------------------------------------- */
 
-static int
-conf_copy(const struct conf *c, const char *name, struct err *e)
+static int conf_copy(const struct conf *c, const char *name, struct err *e)
 {
     struct buf b;
     char       path[PATH_MAX];
@@ -294,8 +280,7 @@ conf_copy(const struct conf *c, const char *name, struct err *e)
     return rc;
 }
 
-static int
-conf_copy_pieces(const struct conf *c, struct err *e)
+static int conf_copy_pieces(const struct conf *c, struct err *e)
 {
     char           path[PATH_MAX];
     struct dirent *d;
@@ -321,8 +306,7 @@ conf_copy_pieces(const struct conf *c, struct err *e)
     return rc;
 }
 
-int
-nginx_conf_write(const struct settings *s, const char *dir, int64_t nofile,
+int nginx_conf_write(const struct settings *s, const char *dir, int64_t nofile,
     struct err *e)
 {
     struct conf c = { s, dir, nofile, 0 };

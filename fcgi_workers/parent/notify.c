@@ -19,8 +19,7 @@ static socklen_t          notify_len;
 static int                notify_fd = -1;
 static int64_t            notify_dog_ms;
 
-static void
-notify_read_watchdog(void)
+static void notify_read_watchdog(void)
 {
     const char *usec = getenv("WATCHDOG_USEC");
     int64_t     value;
@@ -32,8 +31,7 @@ notify_read_watchdog(void)
     }
 }
 
-void
-notify_open(void)
+void notify_open(void)
 {
     const char *path = getenv("NOTIFY_SOCKET");
     size_t      len;
@@ -56,16 +54,14 @@ notify_open(void)
 }
 
 /* Lost when systemd does not read: the next watchdog message comes soon. */
-void
-notify_send(const char *text)
+void notify_send(const char *text)
 {
     if (notify_fd >= 0)
         (void)!sendto(notify_fd, text, strlen(text), MSG_NOSIGNAL,
             (struct sockaddr *)&notify_to, notify_len);
 }
 
-int64_t
-notify_watchdog_ms(void)
+int64_t notify_watchdog_ms(void)
 {
     return notify_fd >= 0 ? notify_dog_ms : 0;
 }

@@ -24,8 +24,7 @@
 
 #define ORPHANS_WAIT_MS 5000
 
-int
-orphans_marker(const char *run_dir, struct err *e)
+int orphans_marker(const char *run_dir, struct err *e)
 {
     char name[200];
     int  fd;
@@ -37,8 +36,7 @@ orphans_marker(const char *run_dir, struct err *e)
     return fd;
 }
 
-static bool
-orphans_holds(const char *pid, const char *marker)
+static bool orphans_holds(const char *pid, const char *marker)
 {
     char           path[64], link[PATH_MAX];
     struct dirent *d;
@@ -64,8 +62,7 @@ orphans_holds(const char *pid, const char *marker)
 
 /* The pidfd is taken before the second look, so the process that is killed is
  * the one that was looked at, whatever became of its number. */
-static int
-orphans_end_one(const char *name, const char *marker)
+static int orphans_end_one(const char *name, const char *marker)
 {
     struct pollfd p = { .events = POLLIN };
     pid_t         pid = (pid_t)strtol(name, NULL, 10);
@@ -84,8 +81,7 @@ orphans_end_one(const char *name, const char *marker)
     return rc == 1 ? 1 : -1;
 }
 
-int
-orphans_end(const char *run_dir, struct err *e)
+int orphans_end(const char *run_dir, struct err *e)
 {
     char           marker[256], self[16];
     struct dirent *d;

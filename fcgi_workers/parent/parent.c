@@ -44,8 +44,7 @@ static struct parent *parent;   /* parts call back without an argument */
 
 /* ---- status ------------------------------------------------------------- */
 
-static bool
-parent_all_up(void)
+static bool parent_all_up(void)
 {
     int i;
 
@@ -59,8 +58,7 @@ parent_all_up(void)
     return true;
 }
 
-static void
-parent_write_status(void)
+static void parent_write_status(void)
 {
     struct err e;
 
@@ -68,8 +66,7 @@ parent_write_status(void)
         log_warn("%s", e.msg);
 }
 
-static void
-parent_say_ready(void)
+static void parent_say_ready(void)
 {
     if (parent->ready_said || parent->stopping || !parent_all_up())
         return;
@@ -82,8 +79,7 @@ parent_say_ready(void)
 /* ---- stopping ----------------------------------------------------------- */
 
 /* Docker is left alone: sandboxes outlive the control plane. */
-static void
-parent_stop_next(void)
+static void parent_stop_next(void)
 {
     struct part *p;
 
@@ -102,8 +98,7 @@ parent_stop_next(void)
     loop_stop(parent->loop);
 }
 
-static void
-parent_stop(void)
+static void parent_stop(void)
 {
     struct part *p;
 
@@ -121,8 +116,7 @@ parent_stop(void)
     parent_stop_next();
 }
 
-static void
-parent_part_changed(struct part *p)
+static void parent_part_changed(struct part *p)
 {
     if (p->state == PART_UP)
         log_info("%s is up, pid %d", p->name, (int)p->pid);
@@ -135,8 +129,7 @@ parent_part_changed(struct part *p)
     }
 }
 
-static void
-parent_reap(void)
+static void parent_reap(void)
 {
     struct part *p;
     pid_t        pid;
@@ -158,8 +151,8 @@ parent_reap(void)
 
 /* What parts hold open or have written into the database cannot change under
  * them. */
-static const char *
-parent_unchangeable(const struct settings *a, const struct settings *b)
+static const char *parent_unchangeable(const struct settings *a,
+    const struct settings *b)
 {
 #define TEXT(name) if (strcmp(a->name, b->name) != 0) return #name
 #define SAME(name) if (a->name != b->name) return #name
@@ -189,8 +182,7 @@ parent_unchangeable(const struct settings *a, const struct settings *b)
     return NULL;
 }
 
-static int
-parent_check_new(const struct settings *s, struct err *e)
+static int parent_check_new(const struct settings *s, struct err *e)
 {
     const char *name = parent_unchangeable(&parent->s, s);
 
@@ -204,8 +196,7 @@ parent_check_new(const struct settings *s, struct err *e)
 
 /* The keeper and the api workers read the settings when they start, and are
  * made to be started anew at any time; door and net have none that change. */
-static int
-parent_take_new(struct err *e)
+static int parent_take_new(struct err *e)
 {
     struct parts *ps = &parent->parts;
     int           i;
@@ -223,8 +214,7 @@ parent_take_new(struct err *e)
     return 0;
 }
 
-static void
-parent_reload(void)
+static void parent_reload(void)
 {
     struct settings s, old;
     struct err      e;
@@ -258,8 +248,7 @@ parent_reload(void)
 
 /* ---- the rest ----------------------------------------------------------- */
 
-static void
-parent_reopen_nginx(void)
+static void parent_reopen_nginx(void)
 {
     struct part *p = &parent->parts.part[PARTS_NGINX];
 
@@ -267,8 +256,7 @@ parent_reopen_nginx(void)
         kill(p->pid, SIGUSR1);
 }
 
-static void
-parent_tick_due(struct timer *t)
+static void parent_tick_due(struct timer *t)
 {
     bool moved = logs_rotate("access.log");
 
@@ -277,15 +265,13 @@ parent_tick_due(struct timer *t)
     loop_timer_set(parent->loop, t, PARENT_TICK_MS);
 }
 
-static void
-parent_watchdog_due(struct timer *t)
+static void parent_watchdog_due(struct timer *t)
 {
     notify_send("WATCHDOG=1");
     loop_timer_set(parent->loop, t, notify_watchdog_ms());
 }
 
-static void
-parent_signal(int signo, void *arg)
+static void parent_signal(int signo, void *arg)
 {
     (void)arg;
     switch (signo) {
@@ -304,8 +290,7 @@ parent_signal(int signo, void *arg)
     }
 }
 
-static int
-parent_set_up(bool console, struct err *e)
+static int parent_set_up(bool console, struct err *e)
 {
     struct parts *ps = &parent->parts;
     int           i, orphans;
@@ -329,8 +314,7 @@ parent_set_up(bool console, struct err *e)
     return 0;
 }
 
-static int
-parent_run(void)
+static int parent_run(void)
 {
     int i;
 
@@ -350,8 +334,7 @@ parent_run(void)
     return 0;
 }
 
-int
-parent_main(struct settings *s, bool console)
+int parent_main(struct settings *s, bool console)
 {
     static struct parent self;
     struct err           e;

@@ -20,14 +20,12 @@
 #define PART_START_MAX_MS   60000
 #define PART_TERM_MS        5000
 
-static void
-part_timer_due(struct timer *t)
+static void part_timer_due(struct timer *t)
 {
     part_event(t->owner, PART_TIMER);
 }
 
-void
-part_init(struct part *p, struct loop *l)
+void part_init(struct part *p, struct loop *l)
 {
     p->loop = l;
     p->backoff_ms = PART_BACKOFF_MIN_MS;
@@ -36,8 +34,7 @@ part_init(struct part *p, struct loop *l)
     p->since_wall_ms = clock_wall_ms();
 }
 
-static void
-part_enter(struct part *p, enum part_state state)
+static void part_enter(struct part *p, enum part_state state)
 {
     p->state = state;
     p->since_ms = clock_mono_ms();
@@ -45,15 +42,13 @@ part_enter(struct part *p, enum part_state state)
     p->changed(p);
 }
 
-static void
-part_go_up(struct part *p)
+static void part_go_up(struct part *p)
 {
     loop_timer_set(p->loop, &p->timer, PART_SETTLED_MS);
     part_enter(p, PART_UP);
 }
 
-static void
-part_wait_backoff(struct part *p)
+static void part_wait_backoff(struct part *p)
 {
     loop_timer_set(p->loop, &p->timer, p->backoff_ms);
     p->backoff_ms *= 2;
@@ -65,14 +60,12 @@ part_wait_backoff(struct part *p)
 
 /* ---- what an event does ------------------------------------------------- */
 
-static void
-part_ignore(struct part *p)
+static void part_ignore(struct part *p)
 {
     (void)p;
 }
 
-static void
-part_do_start(struct part *p)
+static void part_do_start(struct part *p)
 {
     struct err e;
     pid_t      pid = p->spawn(p, &e);
@@ -92,8 +85,7 @@ part_do_start(struct part *p)
     part_enter(p, PART_STARTING);
 }
 
-static void
-part_poll(struct part *p)
+static void part_poll(struct part *p)
 {
     if (p->ready(p)) {
         part_event(p, PART_READY);
@@ -108,8 +100,7 @@ part_poll(struct part *p)
     loop_timer_set(p->loop, &p->timer, PART_POLL_MS);
 }
 
-static void
-part_settled(struct part *p)
+static void part_settled(struct part *p)
 {
     p->backoff_ms = PART_BACKOFF_MIN_MS;
 }
@@ -117,16 +108,14 @@ part_settled(struct part *p)
 /* The rest of its group goes with it: nginx' workers would keep the ports,
  * api workers the socket. While a member is left the kernel does not give the
  * number away, so it is this group or none. */
-static void
-part_bury(struct part *p)
+static void part_bury(struct part *p)
 {
     if (!p->lives_on)
         kill(-p->pid, SIGKILL);
     p->pid = 0;
 }
 
-static void
-part_died(struct part *p)
+static void part_died(struct part *p)
 {
     if (WIFSIGNALED(p->status))
         log_warn("%s pid %d died of signal %d (%s), next start in %lld ms",
@@ -139,8 +128,7 @@ part_died(struct part *p)
     part_wait_backoff(p);
 }
 
-static void
-part_do_stop(struct part *p)
+static void part_do_stop(struct part *p)
 {
     p->again = false;
     p->strikes = 0;
@@ -150,8 +138,7 @@ part_do_stop(struct part *p)
 }
 
 /* It was asked, then told; now it is made to. */
-static void
-part_strike(struct part *p)
+static void part_strike(struct part *p)
 {
     p->strikes++;
     if (p->strikes == 1) {
@@ -163,8 +150,7 @@ part_strike(struct part *p)
     loop_timer_set(p->loop, &p->timer, PART_TERM_MS);
 }
 
-static void
-part_stopped(struct part *p)
+static void part_stopped(struct part *p)
 {
     loop_timer_clear(p->loop, &p->timer);
     part_bury(p);
@@ -176,28 +162,24 @@ part_stopped(struct part *p)
     }
 }
 
-static void
-part_give_up(struct part *p)
+static void part_give_up(struct part *p)
 {
     loop_timer_clear(p->loop, &p->timer);
     part_enter(p, PART_STOPPED);
 }
 
-static void
-part_start_again(struct part *p)
+static void part_start_again(struct part *p)
 {
     p->again = true;
 }
 
-static void
-part_not_again(struct part *p)
+static void part_not_again(struct part *p)
 {
     p->again = false;
 }
 
 /* Told at once to an owner that waits for it. */
-static void
-part_is_stopped(struct part *p)
+static void part_is_stopped(struct part *p)
 {
     p->changed(p);
 }
@@ -232,21 +214,18 @@ static const part_handler part_table[PART_STATES][PART_EVENTS] = {
     },
 };
 
-void
-part_event(struct part *p, enum part_event ev)
+void part_event(struct part *p, enum part_event ev)
 {
     part_table[p->state][ev](p);
 }
 
-void
-part_restart(struct part *p)
+void part_restart(struct part *p)
 {
     part_event(p, PART_STOP);
     part_event(p, PART_START);
 }
 
-const char *
-part_state_name(enum part_state s)
+const char *part_state_name(enum part_state s)
 {
     static const char *const names[PART_STATES] = {
         "stopped", "starting", "up", "back-off", "stopping"

@@ -40,8 +40,8 @@
 
 /* ---- before the start --------------------------------------------------- */
 
-static int
-parts_check_file(const char *dir, const char *name, int mode, struct err *e)
+static int parts_check_file(const char *dir, const char *name, int mode,
+    struct err *e)
 {
     char path[PATH_MAX];
 
@@ -53,8 +53,7 @@ parts_check_file(const char *dir, const char *name, int mode, struct err *e)
     return 0;
 }
 
-int
-parts_check(const struct settings *s, struct err *e)
+int parts_check(const struct settings *s, struct err *e)
 {
     uid_t uid;
     gid_t gid;
@@ -92,8 +91,7 @@ parts_check(const struct settings *s, struct err *e)
     return 0;
 }
 
-static int
-parts_users(struct parts *ps, struct err *e)
+static int parts_users(struct parts *ps, struct err *e)
 {
     const struct settings *s = ps->s;
 
@@ -109,8 +107,7 @@ parts_users(struct parts *ps, struct err *e)
 
 /* Redis makes its socket itself, so it needs a folder of its own; everybody
  * else finds the socket beside the others. */
-static int
-parts_redis_folder(struct parts *ps, struct err *e)
+static int parts_redis_folder(struct parts *ps, struct err *e)
 {
     char path[PATH_MAX];
 
@@ -124,8 +121,7 @@ parts_redis_folder(struct parts *ps, struct err *e)
     return 0;
 }
 
-static int
-parts_folders(struct parts *ps, struct err *e)
+static int parts_folders(struct parts *ps, struct err *e)
 {
     const struct settings *s = ps->s;
     struct ticket_keys     keys;
@@ -169,8 +165,7 @@ static const struct {
                              PARTS_GROUP_API },
 };
 
-static int
-parts_bind(struct parts *ps, struct err *e)
+static int parts_bind(struct parts *ps, struct err *e)
 {
     char path[PATH_MAX];
     int  i, gid;
@@ -189,8 +184,7 @@ parts_bind(struct parts *ps, struct err *e)
     return 0;
 }
 
-void
-parts_unlink(struct parts *ps)
+void parts_unlink(struct parts *ps)
 {
     char path[PATH_MAX];
     int  i;
@@ -203,8 +197,7 @@ parts_unlink(struct parts *ps)
 }
 
 /* Up to the setting if we may, else up to what the machine allows. */
-static int64_t
-parts_limit(int64_t wanted)
+static int64_t parts_limit(int64_t wanted)
 {
     struct rlimit r, more;
 
@@ -224,8 +217,7 @@ parts_limit(int64_t wanted)
 
 /* In memory, so that a role that starts again reads what its siblings read,
  * whatever was meanwhile written into the settings file. */
-int
-parts_publish(struct parts *ps, struct err *e)
+int parts_publish(struct parts *ps, struct err *e)
 {
     FILE *f;
     int   fd, copy;
@@ -254,8 +246,7 @@ parts_publish(struct parts *ps, struct err *e)
     return 0;
 }
 
-int
-parts_write_nginx(struct parts *ps, struct err *e)
+int parts_write_nginx(struct parts *ps, struct err *e)
 {
     char dir[PATH_MAX];
 
@@ -267,8 +258,8 @@ parts_write_nginx(struct parts *ps, struct err *e)
 /* ---- the parts ---------------------------------------------------------- */
 
 /* A role of our own program: PR_SET_PDEATHSIG ends it with the parent. */
-static pid_t
-parts_spawn_role(struct part *p, const int *fds, int nfds, uid_t uid,
+static pid_t parts_spawn_role(struct part *p, const int *fds, int nfds,
+    uid_t uid,
     gid_t gid, gid_t also, uint64_t caps, int death_signal, struct err *e)
 {
     struct parts *ps = p->owner;
@@ -294,8 +285,7 @@ parts_spawn_role(struct part *p, const int *fds, int nfds, uid_t uid,
     return spawn_run(&sp, e);
 }
 
-static pid_t
-parts_spawn_keeper(struct part *p, struct err *e)
+static pid_t parts_spawn_keeper(struct part *p, struct err *e)
 {
     static const int fds[] = { PARTS_SOCK_OPS, PARTS_SOCK_KEEPER,
         PARTS_SOCK_OUTBOX };
@@ -304,8 +294,7 @@ parts_spawn_keeper(struct part *p, struct err *e)
 }
 
 /* SIGTERM: it has workers of its own to end. */
-static pid_t
-parts_spawn_api(struct part *p, struct err *e)
+static pid_t parts_spawn_api(struct part *p, struct err *e)
 {
     static const int fds[] = { PARTS_SOCK_API };
     struct parts    *ps = p->owner;
@@ -316,8 +305,7 @@ parts_spawn_api(struct part *p, struct err *e)
 
 /* What it writes belongs to the group that nginx' workers are in; the other
  * group may read the database and talk to the keeper. */
-static pid_t
-parts_spawn_tasks(struct part *p, struct err *e)
+static pid_t parts_spawn_tasks(struct part *p, struct err *e)
 {
     struct parts *ps = p->owner;
 
@@ -326,8 +314,7 @@ parts_spawn_tasks(struct part *p, struct err *e)
 }
 
 /* setns into another network namespace. */
-static pid_t
-parts_spawn_door(struct part *p, struct err *e)
+static pid_t parts_spawn_door(struct part *p, struct err *e)
 {
     static const int fds[] = { PARTS_SOCK_DOOR, PARTS_SOCK_DOORCTL };
     struct parts    *ps = p->owner;
@@ -338,8 +325,7 @@ parts_spawn_door(struct part *p, struct err *e)
 
 /* Interfaces and rules; setns; /proc/<pid>/ns of another user's process. Uid 0
  * for iptables' lock file, RAW for the older of its two kinds. */
-static pid_t
-parts_spawn_net(struct part *p, struct err *e)
+static pid_t parts_spawn_net(struct part *p, struct err *e)
 {
     static const int fds[] = { PARTS_SOCK_NET };
 
@@ -348,8 +334,7 @@ parts_spawn_net(struct part *p, struct err *e)
         | PRIVS_CAP(CAP_SYS_PTRACE), SIGKILL, e);
 }
 
-static pid_t
-parts_spawn_redis(struct part *p, struct err *e)
+static pid_t parts_spawn_redis(struct part *p, struct err *e)
 {
     struct parts *ps = p->owner;
     struct spawn  sp;
@@ -382,8 +367,7 @@ parts_spawn_redis(struct part *p, struct err *e)
     return spawn_run(&sp, e);
 }
 
-static bool
-parts_answers(const char *path)
+static bool parts_answers(const char *path)
 {
     int fd = msg_connect(path, SOCK_STREAM);
 
@@ -393,8 +377,7 @@ parts_answers(const char *path)
     return true;
 }
 
-static bool
-parts_redis_ready(struct part *p)
+static bool parts_redis_ready(struct part *p)
 {
     struct parts *ps = p->owner;
     char          path[PATH_MAX];
@@ -403,8 +386,7 @@ parts_redis_ready(struct part *p)
     return parts_answers(path);
 }
 
-static pid_t
-parts_run_nginx(struct parts *ps, struct part *p, const char *dir,
+static pid_t parts_run_nginx(struct parts *ps, struct part *p, const char *dir,
     const char *option, struct err *e)
 {
     struct spawn sp;
@@ -429,8 +411,7 @@ parts_run_nginx(struct parts *ps, struct part *p, const char *dir,
     return spawn_run(&sp, e);
 }
 
-static pid_t
-parts_spawn_nginx(struct part *p, struct err *e)
+static pid_t parts_spawn_nginx(struct part *p, struct err *e)
 {
     struct parts *ps = p->owner;
     char          dir[PATH_MAX];
@@ -440,8 +421,7 @@ parts_spawn_nginx(struct part *p, struct err *e)
 }
 
 /* It writes its pid file when it listens. */
-static bool
-parts_nginx_ready(struct part *p)
+static bool parts_nginx_ready(struct part *p)
 {
     struct parts *ps = p->owner;
     struct buf    b;
@@ -458,8 +438,7 @@ parts_nginx_ready(struct part *p)
 
 /* The one place where the parent waits for a child: for the fraction of a
  * second that `nginx -t` takes, and with a limit. */
-int
-parts_try_nginx(struct parts *ps, const struct settings *s, struct err *e)
+int parts_try_nginx(struct parts *ps, const struct settings *s, struct err *e)
 {
     struct pollfd p = { .events = POLLIN };
     char          dir[PATH_MAX];
@@ -489,8 +468,7 @@ parts_try_nginx(struct parts *ps, const struct settings *s, struct err *e)
 
 /* ---- Docker ------------------------------------------------------------- */
 
-static void
-parts_adopted_ended(struct watch *w, uint32_t events)
+static void parts_adopted_ended(struct watch *w, uint32_t events)
 {
     struct parts *ps = w->owner;
     struct part  *p = &ps->part[PARTS_DOCKER];
@@ -504,8 +482,7 @@ parts_adopted_ended(struct watch *w, uint32_t events)
 }
 
 /* One that runs from before is taken over: sandboxes outlive the parent. */
-static pid_t
-parts_spawn_docker(struct part *p, struct err *e)
+static pid_t parts_spawn_docker(struct part *p, struct err *e)
 {
     struct parts *ps = p->owner;
     pid_t         pid = dockerd_running(ps->s);
@@ -526,8 +503,7 @@ parts_spawn_docker(struct part *p, struct err *e)
     return pid;
 }
 
-static bool
-parts_docker_ready(struct part *p)
+static bool parts_docker_ready(struct part *p)
 {
     struct parts *ps = p->owner;
 
@@ -556,8 +532,7 @@ static const struct {
                        parts_nginx_ready },
 };
 
-static void
-parts_enable(struct parts *ps)
+static void parts_enable(struct parts *ps)
 {
     const struct settings *s = ps->s;
     int                    i;
@@ -571,8 +546,7 @@ parts_enable(struct parts *ps)
         && (dockerd_running(s) != 0 || !parts_answers(s->docker_socket));
 }
 
-static int
-parts_init(struct parts *ps, struct loop *l, struct err *e)
+static int parts_init(struct parts *ps, struct loop *l, struct err *e)
 {
     struct part *p;
     int          i;
@@ -596,8 +570,7 @@ parts_init(struct parts *ps, struct loop *l, struct err *e)
     return 0;
 }
 
-int
-parts_prepare(struct parts *ps, struct loop *l, struct err *e)
+int parts_prepare(struct parts *ps, struct loop *l, struct err *e)
 {
     ps->settings = -1;
     ps->nofile = parts_limit(ps->s->nofile);
@@ -615,8 +588,7 @@ parts_prepare(struct parts *ps, struct loop *l, struct err *e)
     return parts_bind(ps, e);
 }
 
-struct part *
-parts_by_pid(struct parts *ps, pid_t pid)
+struct part *parts_by_pid(struct parts *ps, pid_t pid)
 {
     int i;
 

@@ -14,8 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static int
-pidfile_open(const char *dir, const char *name, int flags)
+static int pidfile_open(const char *dir, const char *name, int flags)
 {
     char path[PATH_MAX];
 
@@ -28,8 +27,7 @@ pidfile_open(const char *dir, const char *name, int flags)
     return open(path, flags | O_CLOEXEC | O_NOFOLLOW, 0644);
 }
 
-int
-pidfile_take(const char *dir, const char *name, struct err *e)
+int pidfile_take(const char *dir, const char *name, struct err *e)
 {
     struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
     pid_t        holder;
@@ -56,8 +54,7 @@ pidfile_take(const char *dir, const char *name, struct err *e)
     return 0;                   /* the descriptor stays open on purpose */
 }
 
-pid_t
-pidfile_holder(const char *dir, const char *name)
+pid_t pidfile_holder(const char *dir, const char *name)
 {
     struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
     int          fd = pidfile_open(dir, name, O_RDONLY);

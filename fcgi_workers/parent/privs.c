@@ -18,8 +18,7 @@
 #define PRIVS_CAP_MAX 63
 
 /* The kernel's highest capability answers; the next one is EINVAL. */
-static int
-privs_drop_bounding(uint64_t keep)
+static int privs_drop_bounding(uint64_t keep)
 {
     unsigned long cap;
 
@@ -35,8 +34,7 @@ privs_drop_bounding(uint64_t keep)
     return 0;
 }
 
-static int
-privs_set_caps(uint64_t caps)
+static int privs_set_caps(uint64_t caps)
 {
     struct __user_cap_header_struct head = {
         _LINUX_CAPABILITY_VERSION_3, 0
@@ -52,8 +50,7 @@ privs_set_caps(uint64_t caps)
     return (int)syscall(SYS_capset, &head, data);
 }
 
-static int
-privs_set_ambient(uint64_t caps)
+static int privs_set_ambient(uint64_t caps)
 {
     unsigned long cap;
 
@@ -69,8 +66,7 @@ privs_set_ambient(uint64_t caps)
     return 0;
 }
 
-int
-privs_become(const struct privs *p, struct err *e)
+int privs_become(const struct privs *p, struct err *e)
 {
     bool all = p->caps == PRIVS_ALL;
 
@@ -94,8 +90,7 @@ privs_become(const struct privs *p, struct err *e)
     return 0;
 }
 
-int
-privs_user(const char *name, uid_t *uid, gid_t *gid, struct err *e)
+int privs_user(const char *name, uid_t *uid, gid_t *gid, struct err *e)
 {
     struct passwd *pw;
 

@@ -20,8 +20,7 @@
 
 extern char **environ;
 
-void
-spawn_init(struct spawn *sp, const char *program)
+void spawn_init(struct spawn *sp, const char *program)
 {
     memset(sp, 0, sizeof(*sp));
     sp->program = program;
@@ -31,8 +30,7 @@ spawn_init(struct spawn *sp, const char *program)
     sp->privs.caps = PRIVS_ALL;
 }
 
-void
-spawn_arg(struct spawn *sp, const char *arg)
+void spawn_arg(struct spawn *sp, const char *arg)
 {
     int n = 0;
 
@@ -44,8 +42,7 @@ spawn_arg(struct spawn *sp, const char *arg)
 }
 
 /* A source may lie where another one has to go, so all move up first. */
-static int
-spawn_descriptors(const struct spawn *sp)
+static int spawn_descriptors(const struct spawn *sp)
 {
     int from[SPAWN_FDS_MAX + 4], to[SPAWN_FDS_MAX + 4], n = 0, i, null;
 
@@ -80,8 +77,7 @@ spawn_descriptors(const struct spawn *sp)
     return dup2(STDOUT_FILENO, STDERR_FILENO) < 0 ? -1 : 0;
 }
 
-static void
-spawn_signals(void)
+static void spawn_signals(void)
 {
     sigset_t none;
     int      signo;
@@ -94,8 +90,7 @@ spawn_signals(void)
 
 /* A change of user clears the death signal, hence last; the parent may have
  * died before it was set, hence the look at who the parent is now. */
-static void
-spawn_follow_parent(const struct spawn *sp, pid_t parent)
+static void spawn_follow_parent(const struct spawn *sp, pid_t parent)
 {
     if (sp->death_signal == 0)
         return;
@@ -107,8 +102,7 @@ spawn_follow_parent(const struct spawn *sp, pid_t parent)
 }
 
 /* The environment is ours alone, but for what sanitizers read. */
-static void
-spawn_environment(void)
+static void spawn_environment(void)
 {
     static const char *const kept[] = { "ASAN_OPTIONS", "UBSAN_OPTIONS",
         "LSAN_OPTIONS", NULL };
@@ -130,8 +124,7 @@ spawn_environment(void)
 static void spawn_child(const struct spawn *sp, pid_t parent)
     __attribute__((noreturn));
 
-static void
-spawn_child(const struct spawn *sp, pid_t parent)
+static void spawn_child(const struct spawn *sp, pid_t parent)
 {
     struct err e;
 
@@ -158,8 +151,7 @@ spawn_child(const struct spawn *sp, pid_t parent)
     _exit(111);
 }
 
-pid_t
-spawn_run(const struct spawn *sp, struct err *e)
+pid_t spawn_run(const struct spawn *sp, struct err *e)
 {
     pid_t parent = getpid(), pid = fork();
 

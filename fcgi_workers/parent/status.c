@@ -13,8 +13,7 @@
 #include "../common/clock.h"
 #include "../common/files.h"
 
-int
-status_write(const struct parts *ps, const struct status_head *h,
+int status_write(const struct parts *ps, const struct status_head *h,
     struct err *e)
 {
     const struct part *p;
@@ -38,8 +37,7 @@ status_write(const struct parts *ps, const struct status_head *h,
     return rc;
 }
 
-static int
-status_load(const char *run_dir, struct buf *b)
+static int status_load(const char *run_dir, struct buf *b)
 {
     char path[PATH_MAX];
 
@@ -47,16 +45,14 @@ status_load(const char *run_dir, struct buf *b)
     return files_read(path, b, NULL) == 0 && b->len > 0 ? 0 : -1;
 }
 
-static int
-status_parse_head(const char *text, struct status_head *h)
+static int status_parse_head(const char *text, struct status_head *h)
 {
     memset(h, 0, sizeof(*h));
     return sscanf(text, "holdfast %d %15s %d %255[^\n]", &h->pid, h->state,
         &h->reloads, h->message) >= 3 ? 0 : -1;
 }
 
-int
-status_read(const char *run_dir, struct status_head *h)
+int status_read(const char *run_dir, struct status_head *h)
 {
     struct buf b;
     int        rc;
@@ -69,8 +65,7 @@ status_read(const char *run_dir, struct status_head *h)
     return rc;
 }
 
-static void
-status_age(int64_t ms, char *out, size_t size)
+static void status_age(int64_t ms, char *out, size_t size)
 {
     int64_t s = ms < 0 ? 0 : ms / 1000;
 
@@ -85,8 +80,7 @@ status_age(int64_t ms, char *out, size_t size)
 }
 
 /* False for a part that is not up. */
-static bool
-status_print_part(const char *line, FILE *out)
+static bool status_print_part(const char *line, FILE *out)
 {
     char    name[16], state[16], pid_text[16], age[32];
     int64_t since;
@@ -104,8 +98,7 @@ status_print_part(const char *line, FILE *out)
     return strcmp(state, "up") == 0;
 }
 
-bool
-status_print(const char *run_dir, FILE *out)
+bool status_print(const char *run_dir, FILE *out)
 {
     struct buf  b;
     const char *line;

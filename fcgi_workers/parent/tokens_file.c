@@ -18,8 +18,7 @@
 
 /* A scope of ids is told from the words by its prefix: a sandbox may be
  * called "rw". */
-static int
-tokens_file_add(struct buf *b, const struct token *t, struct err *e)
+static int tokens_file_add(struct buf *b, const struct token *t, struct err *e)
 {
     char digest[65], tenant[TOKENS_NAME_MAX + 1];
     bool word = (t->scope_len == 5 && memcmp(t->scope, "admin", 5) == 0)
@@ -35,8 +34,7 @@ tokens_file_add(struct buf *b, const struct token *t, struct err *e)
     return b->failed ? err_set(e, "invalid_field", "too many tokens") : 1;
 }
 
-static int
-tokens_file_settings(struct buf *b, const char *list, struct err *e)
+static int tokens_file_settings(struct buf *b, const char *list, struct err *e)
 {
     struct token t;
     size_t       n;
@@ -55,8 +53,8 @@ tokens_file_settings(struct buf *b, const char *list, struct err *e)
 }
 
 /* 1 added, 0 nothing in it, -1 wrong. */
-static int
-tokens_file_line(struct buf *b, const char *p, size_t len, struct err *e)
+static int tokens_file_line(struct buf *b, const char *p, size_t len,
+    struct err *e)
 {
     struct token t;
 
@@ -75,8 +73,7 @@ tokens_file_line(struct buf *b, const char *p, size_t len, struct err *e)
     return tokens_file_add(b, &t, e);
 }
 
-static int
-tokens_file_lines(struct buf *b, const char *file, struct buf *text,
+static int tokens_file_lines(struct buf *b, const char *file, struct buf *text,
     struct err *e)
 {
     struct err why;
@@ -96,8 +93,7 @@ tokens_file_lines(struct buf *b, const char *file, struct buf *text,
     return count;
 }
 
-int
-tokens_file_write(const struct settings *s, const char *path, struct err *e)
+int tokens_file_write(const struct settings *s, const char *path, struct err *e)
 {
     struct buf b, text;
     int        count, more = 0;

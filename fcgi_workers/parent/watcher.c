@@ -34,16 +34,14 @@
 #define WATCHER_MIN_MS  50
 #define WATCHER_MAX_MS  5000
 
-static void
-watcher_nap(int64_t ms)
+static void watcher_nap(int64_t ms)
 {
     poll(NULL, 0, (int)ms);
 }
 
 /* ---- the process -------------------------------------------------------- */
 
-static pid_t
-watcher_fork_parent(const char *file)
+static pid_t watcher_fork_parent(const char *file)
 {
     const char *with[] = { "holdfastd", "-c", file, "run", NULL };
     const char *without[] = { "holdfastd", "run", NULL };
@@ -61,8 +59,7 @@ watcher_fork_parent(const char *file)
 }
 
 /* Passes signals on until the parent has ended; its wait status. */
-static int
-watcher_wait(pid_t pid, const sigset_t *set, bool *stop)
+static int watcher_wait(pid_t pid, const sigset_t *set, bool *stop)
 {
     siginfo_t info;
     int       status;
@@ -83,8 +80,7 @@ watcher_wait(pid_t pid, const sigset_t *set, bool *stop)
 
 static void watcher_run(const struct settings *s) __attribute__((noreturn));
 
-static void
-watcher_run(const struct settings *s)
+static void watcher_run(const struct settings *s)
 {
     sigset_t set;
     int64_t  began, wait_ms = WATCHER_MIN_MS;
@@ -119,8 +115,7 @@ watcher_run(const struct settings *s)
 
 /* Away from the terminal. What is said before the parent's log is open goes
  * into the log file, too. */
-static int
-watcher_detach(const struct settings *s, struct err *e)
+static int watcher_detach(const struct settings *s, struct err *e)
 {
     char path[PATH_MAX];
     int  null, log;
@@ -141,15 +136,13 @@ watcher_detach(const struct settings *s, struct err *e)
 
 /* ---- the commands ------------------------------------------------------- */
 
-static int
-watcher_say(const struct err *e)
+static int watcher_say(const struct err *e)
 {
     fprintf(stderr, "holdfastd: %s\n", e->msg);
     return 111;
 }
 
-static int
-watcher_wait_ready(const struct settings *s, pid_t watcher)
+static int watcher_wait_ready(const struct settings *s, pid_t watcher)
 {
     struct status_head h;
     int64_t            end = clock_mono_ms() + WATCHER_UP_MS;
@@ -175,8 +168,7 @@ watcher_wait_ready(const struct settings *s, pid_t watcher)
     return 111;
 }
 
-int
-watcher_start(const struct settings *s)
+int watcher_start(const struct settings *s)
 {
     struct err e;
     char       path[PATH_MAX];
@@ -211,8 +203,7 @@ watcher_start(const struct settings *s)
     return watcher_wait_ready(s, pid);
 }
 
-static int
-watcher_stop_engine(const struct settings *s)
+static int watcher_stop_engine(const struct settings *s)
 {
     int64_t    end = clock_mono_ms() + 60000;
     struct err e;
@@ -235,8 +226,7 @@ watcher_stop_engine(const struct settings *s)
 }
 
 /* Both are told: a watcher that was killed left its parent behind. */
-int
-watcher_stop(const struct settings *s, bool engine)
+int watcher_stop(const struct settings *s, bool engine)
 {
     int64_t end = clock_mono_ms() + s->drain_s * 1000 + 60000;
     pid_t   watcher = pidfile_holder(s->run_dir, WATCHER_PID);
@@ -264,8 +254,7 @@ watcher_stop(const struct settings *s, bool engine)
     return engine ? watcher_stop_engine(s) : 0;
 }
 
-int
-watcher_reload(const struct settings *s)
+int watcher_reload(const struct settings *s)
 {
     struct status_head before, now;
     int64_t            end = clock_mono_ms() + 30000;
@@ -298,8 +287,7 @@ watcher_reload(const struct settings *s)
 }
 
 /* 0 all is up, 1 not all, 3 does not run: as init scripts have it. */
-int
-watcher_status(const struct settings *s)
+int watcher_status(const struct settings *s)
 {
     struct status_head h;
     pid_t              pid = pidfile_holder(s->run_dir, PARENT_PID);

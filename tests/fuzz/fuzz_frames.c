@@ -11,8 +11,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void
-same(const char *p, size_t len, uint64_t id)
+static void same(const char *p, size_t len, uint64_t id)
 {
     char        out[FRAMES_MAX + 1], type[FRAMES_TYPE_MAX + 1];
     const char *event, *payload;
@@ -30,8 +29,7 @@ same(const char *p, size_t len, uint64_t id)
         abort();
 }
 
-int
-LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct frames_entry entry;
     const uint8_t      *log;

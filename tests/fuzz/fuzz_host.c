@@ -9,8 +9,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void
-check(const ngx_http_holdfast_name_t *name)
+static void check(const ngx_http_holdfast_name_t *name)
 {
     if (name->id_len == 0 || name->id_len > NGX_HTTP_HOLDFAST_ID_MAX
         || strspn(name->id, "abcdefghijklmnopqrstuvwxyz0123456789")
@@ -20,8 +19,7 @@ check(const ngx_http_holdfast_name_t *name)
     }
 }
 
-int
-LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     ngx_http_holdfast_name_t name, again;
     const char              *s = (const char *) data;

@@ -8,8 +8,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void
-number(const char *p, size_t size)
+static void number(const char *p, size_t size)
 {
     int64_t n;
     char    text[24];
@@ -21,15 +20,13 @@ number(const char *p, size_t size)
         abort();
 }
 
-static void
-inside(const char *p, size_t size, const char *part, size_t len)
+static void inside(const char *p, size_t size, const char *part, size_t len)
 {
     if (part >= p && part < p + size && len > size - (size_t)(part - p))
         abort();
 }
 
-int
-LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const char  *p = (const char *)data;
     struct token t;

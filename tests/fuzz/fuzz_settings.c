@@ -7,8 +7,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static char *
-effective(const struct settings *s, size_t *len)
+static char *effective(const struct settings *s, size_t *len)
 {
     char *out = NULL;
     FILE *f = open_memstream(&out, len);
@@ -20,14 +19,12 @@ effective(const struct settings *s, size_t *len)
 }
 
 /* The head names the file it came from, which differs. */
-static const char *
-body(const char *text)
+static const char *body(const char *text)
 {
     return strstr(text, "\napi_listen=");
 }
 
-int
-LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct settings a, b;
     struct err      e;

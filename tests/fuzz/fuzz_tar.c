@@ -12,8 +12,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void
-mend_sums(char *tar, size_t len)
+static void mend_sums(char *tar, size_t len)
 {
     unsigned sum;
 
@@ -26,8 +25,7 @@ mend_sums(char *tar, size_t len)
     }
 }
 
-int
-LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const char *out = NULL;
     size_t      n = 0, len;

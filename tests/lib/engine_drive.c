@@ -26,15 +26,13 @@ static struct engine     *engine;
 static struct loop       *loop;
 static struct engine_image last_image;
 
-static void
-show_state(const struct engine_state *s)
+static void show_state(const struct engine_state *s)
 {
     printf(" id=%s ref=%s status=%s pid=%d exit=%d oom=%d hash=%s", s->id,
         s->ref, s->status, s->pid, s->exit_code, s->oom, s->spec_hash);
 }
 
-static void
-keep_image(const struct engine_image *im)
+static void keep_image(const struct engine_image *im)
 {
     free(last_image.entrypoint);
     free(last_image.volumes);
@@ -47,8 +45,7 @@ keep_image(const struct engine_image *im)
         im->volumes);
 }
 
-static void
-done(void *arg, const struct engine_result *r)
+static void done(void *arg, const struct engine_result *r)
 {
     char *tag = arg;
 
@@ -77,8 +74,8 @@ done(void *arg, const struct engine_result *r)
     free(tag);
 }
 
-static void
-texts(void *arg, const struct err *e, const char *passwd, const char *group)
+static void texts(void *arg, const struct err *e, const char *passwd,
+    const char *group)
 {
     char *tag = arg;
 
@@ -91,8 +88,8 @@ texts(void *arg, const struct err *e, const char *passwd, const char *group)
     free(tag);
 }
 
-static void
-news(void *arg, enum engine_event ev, const char *id, const char *ref,
+static void news(void *arg, enum engine_event ev, const char *id,
+    const char *ref,
     int code)
 {
     static const char *const names[] = { "DIED", "OOM", "REMOVED", "STARTED",
@@ -104,8 +101,7 @@ news(void *arg, enum engine_event ev, const char *id, const char *ref,
     fflush(stdout);
 }
 
-static char *
-read_text(const char *path)
+static char *read_text(const char *path)
 {
     FILE  *f = fopen(path, "r");
     char  *text = calloc(1, 1 << 20);
@@ -119,8 +115,7 @@ read_text(const char *path)
     return text;
 }
 
-static void
-make_spec(struct engine_spec *s, const char *id, const char *image,
+static void make_spec(struct engine_spec *s, const char *id, const char *image,
     long memory, const char *dir)
 {
     static char paths[6][512];
@@ -153,8 +148,7 @@ make_spec(struct engine_spec *s, const char *id, const char *image,
     s->seccomp = seccomp;
 }
 
-static void
-command(char **w, int n)
+static void command(char **w, int n)
 {
     struct engine_spec spec;
     char              *tag = strdup(w[0]);
@@ -196,8 +190,7 @@ command(char **w, int n)
     }
 }
 
-static void
-input(struct watch *watch, uint32_t events)
+static void input(struct watch *watch, uint32_t events)
 {
     static char   buf[LINE_SIZE];
     static size_t len;
@@ -226,8 +219,7 @@ input(struct watch *watch, uint32_t events)
     }
 }
 
-int
-main(int argc, char **argv)
+int main(int argc, char **argv)
 {
     static struct settings s;
     static struct watch    in;

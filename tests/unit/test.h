@@ -13,8 +13,8 @@
 
 static int test_passed, test_failed;
 
-static inline void
-test_check(int ok, const char *what, const char *file, int line)
+static inline void test_check(int ok, const char *what, const char *file,
+    int line)
 {
     if (ok) {
         test_passed++;
@@ -39,8 +39,7 @@ test_check(int ok, const char *what, const char *file, int line)
             printf("     got  \"%s\"\n     want \"%s\"\n", g_, w_); \
     } while (0)
 
-static inline int
-test_end(void)
+static inline int test_end(void)
 {
     printf("%d passed, %d failed\n", test_passed, test_failed);
     return test_failed != 0;

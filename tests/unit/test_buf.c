@@ -3,8 +3,7 @@
 
 #include "test.h"
 
-static void
-test_growth(void)
+static void test_growth(void)
 {
     struct buf b;
     char       big[1000];
@@ -26,8 +25,7 @@ test_growth(void)
     buf_fini(&b);
 }
 
-static void
-test_printf(void)
+static void test_printf(void)
 {
     struct buf b;
     char       want[700];
@@ -44,8 +42,7 @@ test_printf(void)
     buf_fini(&b);
 }
 
-static void
-test_consume(void)
+static void test_consume(void)
 {
     struct buf b;
 
@@ -65,8 +62,7 @@ test_consume(void)
     buf_fini(&b);
 }
 
-int
-main(void)
+int main(void)
 {
     test_growth();
     test_printf();

@@ -3,8 +3,7 @@
 
 #include "test.h"
 
-int
-main(void)
+int main(void)
 {
     char    out[CLOCK_TEXT_MAX];
     int64_t a, b;

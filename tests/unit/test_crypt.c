@@ -8,8 +8,7 @@
 
 #include "test.h"
 
-static void
-test_digests(void)
+static void test_digests(void)
 {
     char hex[65];
 
@@ -19,8 +18,7 @@ test_digests(void)
     CHECK(crypt_tenant_tag("default") == UINT64_C(0x37a8eec1ce19687d));
 }
 
-static void
-test_seal(void)
+static void test_seal(void)
 {
     struct crypt_key k, other;
     unsigned char   *sealed = NULL, *again = NULL, *plain = NULL;
@@ -57,8 +55,7 @@ test_seal(void)
     free(sealed);
 }
 
-static void
-test_file(void)
+static void test_file(void)
 {
     char             dir[] = "/tmp/holdfast-key.XXXXXX", path[64], link[64];
     struct crypt_key a, b;
@@ -90,8 +87,7 @@ test_file(void)
     rmdir(dir);
 }
 
-int
-main(void)
+int main(void)
 {
     test_digests();
     test_seal();

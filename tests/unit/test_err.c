@@ -5,8 +5,7 @@
 
 #include "test.h"
 
-static void
-test_list(void)
+static void test_list(void)
 {
     const struct err_code *c, *d;
     int                    sane = 1, unique = 1;
@@ -24,8 +23,7 @@ test_list(void)
     CHECK(err_lookup(NULL)->status == 500);
 }
 
-static void
-test_fill(void)
+static void test_fill(void)
 {
     struct err e;
     char       code[] = "exists", big[2000];
@@ -51,8 +49,7 @@ test_fill(void)
     CHECK(strlen(e.msg) == sizeof(e.msg) - 1);
 }
 
-int
-main(void)
+int main(void)
 {
     test_list();
     test_fill();

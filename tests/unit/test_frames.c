@@ -6,8 +6,7 @@
 
 #include "test.h"
 
-static void
-test_frame(void)
+static void test_frame(void)
 {
     char   out[FRAMES_MAX + 1], *big;
     size_t n, i;
@@ -50,8 +49,7 @@ test_frame(void)
     free(big);
 }
 
-static void
-test_index(void)
+static void test_index(void)
 {
     unsigned char       raw[FRAMES_ENTRY], head[FRAMES_HEAD];
     struct frames_entry e = { 0x0102030405060708, 12345, true }, got;
@@ -90,8 +88,7 @@ test_index(void)
     CHECK(!frames_entry_fits(&e, 0, UINT64_MAX));
 }
 
-int
-main(void)
+int main(void)
 {
     test_frame();
     test_index();

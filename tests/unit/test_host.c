@@ -7,44 +7,38 @@
 
 static ngx_http_holdfast_name_t name;
 
-static int
-host(const char *s)
+static int host(const char *s)
 {
     memset(&name, 0, sizeof(name));
     return ngx_http_holdfast_host_parse(s, strlen(s), "example.org", 11,
         &name);
 }
 
-static int
-is(const char *s, const char *id, unsigned port)
+static int is(const char *s, const char *id, unsigned port)
 {
     return host(s) == NGX_HTTP_HOLDFAST_NAME_OK
         && strcmp(name.id, id) == 0 && name.id_len == strlen(id)
         && name.port == port;
 }
 
-static int
-path(const char *s)
+static int path(const char *s)
 {
     memset(&name, 0, sizeof(name));
     return ngx_http_holdfast_path_parse(s, strlen(s), &name);
 }
 
-static int
-plain(const char *s)
+static int plain(const char *s)
 {
     return ngx_http_holdfast_path_check(s, strlen(s))
         == NGX_HTTP_HOLDFAST_NAME_OK;
 }
 
-static int
-local(const char *s)
+static int local(const char *s)
 {
     return ngx_http_holdfast_host_is_local(s, strlen(s));
 }
 
-static void
-test_hosts(void)
+static void test_hosts(void)
 {
     CHECK(is("s-abc-3000.preview.example.org", "abc", 3000));
     CHECK(is("S-ABC-3000.Preview.Example.ORG", "abc", 3000));
@@ -82,8 +76,7 @@ test_hosts(void)
         == NGX_HTTP_HOLDFAST_NAME_RESERVED);
 }
 
-static void
-test_paths(void)
+static void test_paths(void)
 {
     CHECK(path("/sandbox/ABC/exec") == 0 && strcmp(name.id, "abc") == 0);
     CHECK(path("/v1/sandboxes/a1") == 0 && strcmp(name.id, "a1") == 0);
@@ -118,8 +111,7 @@ test_paths(void)
     CHECK(!local(""));
 }
 
-int
-main(void)
+int main(void)
 {
     test_hosts();
     test_paths();

@@ -7,14 +7,12 @@
 
 #include "test.h"
 
-static int
-fold(const char *s, char *out)
+static int fold(const char *s, char *out)
 {
     return ids_fold(s, strlen(s), out);
 }
 
-static void
-test_fold(void)
+static void test_fold(void)
 {
     char out[ID_MAX + 1] = "kept";
 
@@ -30,8 +28,7 @@ test_fold(void)
     CHECK(fold("01234567890123456789012345678901234567890", out) != 0);
 }
 
-static void
-test_new(void)
+static void test_new(void)
 {
     char a[ID_ULID_LEN + 1], b[ID_ULID_LEN + 1], out[ID_MAX + 1];
     int  i, grows = 1, fd[2];
@@ -59,8 +56,7 @@ test_new(void)
     wait(NULL);
 }
 
-static void
-test_request(void)
+static void test_request(void)
 {
     CHECK(ids_request_ok("abcd-123", 8));
     CHECK(!ids_request_ok("abcd-12", 7));
@@ -68,8 +64,7 @@ test_request(void)
     CHECK(!ids_request_ok("abcd\r\n12", 8));
 }
 
-static void
-test_number(void)
+static void test_number(void)
 {
     int64_t n = -5;
 
@@ -86,8 +81,7 @@ test_number(void)
         && n == INT64_MAX);
 }
 
-static void
-test_utf8(void)
+static void test_utf8(void)
 {
     static const char *const bad[] = {
         "\x80", "\xc0\x80", "\xc1\xbf", "\xc3", "\xc3(", "\xe0\x80\x80",
@@ -110,8 +104,7 @@ test_utf8(void)
     CHECK(!ids_key_ok("a\xe2\x80\xa8", 4));
 }
 
-int
-main(void)
+int main(void)
 {
     test_fold();
     test_new();

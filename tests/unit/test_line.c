@@ -12,8 +12,7 @@ static int failures;
 #define POLICY "private,00000000deadbeef,any,declared,localhost,120,7," \
     "3000+5173,caller"
 
-static void
-check(int ok, const char *what)
+static void check(int ok, const char *what)
 {
     if (!ok) {
         printf("FAIL %s\n", what);
@@ -21,8 +20,7 @@ check(int ok, const char *what)
     }
 }
 
-static void
-round_trip(const char *text, int up)
+static void round_trip(const char *text, int up)
 {
     struct line l;
     char        out[LINE_MAX_LEN];
@@ -40,16 +38,14 @@ round_trip(const char *text, int up)
           || text[0] == 'H' || text[0] == 'O', "other direction");
 }
 
-static void
-refused(const char *text, int up)
+static void refused(const char *text, int up)
 {
     struct line l;
 
     check(line_parse(text, strlen(text), up, &l) == -1, text);
 }
 
-static void
-test_forms(void)
+static void test_forms(void)
 {
     round_trip("H 1 - 0 0123456789abcdef 4711 3 0", 1);
     round_trip("H 1 node-1.x 2 0123456789abcdef 1 65535 99", 1);
@@ -86,8 +82,7 @@ test_forms(void)
     round_trip("O 17 unknown", 0);
 }
 
-static void
-test_values(void)
+static void test_values(void)
 {
     struct line l;
     const char *t = "A abc 12 awake 3000 open6 " POLICY " 3000,5173";
@@ -109,8 +104,7 @@ test_values(void)
           && l.code.len == 9 && l.retry_after_s == 30, "failed");
 }
 
-static void
-test_refusals(void)
+static void test_refusals(void)
 {
     refused("", 1);
     refused("W", 1);
@@ -151,8 +145,7 @@ test_refusals(void)
     refused("K 1 ok 0", 1);
 }
 
-static void
-test_length(void)
+static void test_length(void)
 {
     struct line l;
     char        text[LINE_MAX_LEN + 1], out[LINE_MAX_LEN];
@@ -183,8 +176,7 @@ test_length(void)
     check(line_write(&l, out) == 0, "a number out of range is not written");
 }
 
-int
-main(void)
+int main(void)
 {
     test_forms();
     test_values();

@@ -10,16 +10,14 @@
 
 static char out[8192];
 
-static void
-take(int fd)
+static void take(int fd)
 {
     ssize_t n = read(fd, out, sizeof(out) - 1);
 
     out[n > 0 ? n : 0] = '\0';
 }
 
-int
-main(void)
+int main(void)
 {
     char big[5000];
     int  fd[2], keep, status = 0;

@@ -15,15 +15,13 @@ static struct loop *l;
 static int          fired, in_order, turns;
 static int64_t      last_at;
 
-static void
-stop_due(struct timer *t)
+static void stop_due(struct timer *t)
 {
     (void)t;
     loop_stop(l);
 }
 
-static void
-stop_in(int64_t ms)
+static void stop_in(int64_t ms)
 {
     struct timer t = { .due = stop_due };
 
@@ -32,16 +30,14 @@ stop_in(int64_t ms)
     loop_timer_clear(l, &t);
 }
 
-static void
-count_due(struct timer *t)
+static void count_due(struct timer *t)
 {
     fired++;
     in_order = in_order && t->at_ms >= last_at && t->slot == 0;
     last_at = t->at_ms;
 }
 
-static void
-test_heap(void)
+static void test_heap(void)
 {
     static struct timer t[TIMERS];
     int                 i, cleared = 0;
@@ -65,16 +61,14 @@ test_heap(void)
     CHECK(in_order);
 }
 
-static void
-again_due(struct timer *t)
+static void again_due(struct timer *t)
 {
     fired++;
     loop_timer_set(l, t, 0);
 }
 
 /* A timer that sets itself for now must not keep the turn from ending. */
-static void
-test_zero(void)
+static void test_zero(void)
 {
     struct timer t = { .due = again_due };
 
@@ -88,8 +82,7 @@ test_zero(void)
 static struct watch pair[2];
 static int          ready_calls;
 
-static void
-pair_ready(struct watch *w, uint32_t events)
+static void pair_ready(struct watch *w, uint32_t events)
 {
     (void)events;
     ready_calls++;
@@ -99,8 +92,7 @@ pair_ready(struct watch *w, uint32_t events)
 }
 
 /* Both are ready in one turn; the first takes both away. */
-static void
-test_remove(void)
+static void test_remove(void)
 {
     int a[2], b[2];
 
@@ -121,8 +113,7 @@ test_remove(void)
     close(b[1]);
 }
 
-static void
-turn_end(void *arg)
+static void turn_end(void *arg)
 {
     (void)arg;
     turns++;
@@ -130,16 +121,14 @@ turn_end(void *arg)
 
 static int got_signal;
 
-static void
-on_signal(int signo, void *arg)
+static void on_signal(int signo, void *arg)
 {
     (void)arg;
     got_signal = signo;
     loop_stop(l);
 }
 
-int
-main(void)
+int main(void)
 {
     int64_t began;
 

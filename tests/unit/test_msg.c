@@ -14,8 +14,7 @@
 
 static int sp[2];
 
-static int
-open_fds(void)
+static int open_fds(void)
 {
     DIR *d = opendir("/proc/self/fd");
     int  n = 0;
@@ -26,8 +25,7 @@ open_fds(void)
     return n;
 }
 
-static void
-test_fds(void)
+static void test_fds(void)
 {
     char buf[16];
     int  fds[3] = { 0, 1, 2 }, got[MSG_FDS_MAX], n, before = open_fds(), i;
@@ -50,8 +48,7 @@ test_fds(void)
     CHECK(msg_send(sp[0], "x", 1, fds, MSG_FDS_MAX + 1) == -1);
 }
 
-static void
-test_text(void)
+static void test_text(void)
 {
     char  *big = malloc(300000), *got;
     size_t len;
@@ -78,8 +75,7 @@ test_text(void)
 }
 
 /* What a hostile peer may send beside {"memfd":N}. */
-static void
-test_unsealed(void)
+static void test_unsealed(void)
 {
     char  *got;
     size_t len;
@@ -105,8 +101,7 @@ test_unsealed(void)
     CHECK(open_fds() == before);
 }
 
-static void
-test_listen(void)
+static void test_listen(void)
 {
     char        dir[] = "/tmp/holdfast-msg.XXXXXX", path[64], longer[200];
     struct stat st;
@@ -137,8 +132,7 @@ test_listen(void)
     rmdir(dir);
 }
 
-int
-main(void)
+int main(void)
 {
     CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sp) == 0);
     test_fds();

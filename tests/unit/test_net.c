@@ -14,8 +14,7 @@ static char none[] = "", abcd[] = "abcd", wide[] = "198.18.0.0/15",
 static struct settings s = { .stack = none, .addr_range = wide,
     .conns_max = 77 };
 
-static void
-test_plan(void)
+static void test_plan(void)
 {
     struct plan p;
     struct err  e;
@@ -47,8 +46,7 @@ test_plan(void)
     CHECK(plan_init(&p, &s, &e) == 0 && p.base == 0xc6120000);
 }
 
-static void
-test_rules(void)
+static void test_rules(void)
 {
     struct plan p;
     struct err  e;
@@ -71,14 +69,12 @@ test_rules(void)
     buf_fini(&b);
 }
 
-static int
-any_fd(void)
+static int any_fd(void)
 {
     return open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
-static void
-test_handles(void)
+static void test_handles(void)
 {
     struct handles *t = handles_new(6);
     int             fd = any_fd();
@@ -104,8 +100,7 @@ test_handles(void)
     close(fd);
 }
 
-int
-main(void)
+int main(void)
 {
     test_plan();
     test_rules();

@@ -20,8 +20,7 @@ static const char *const written[] = {
 static struct err e;
 static char       cwd[PATH_MAX], dir[] = "/tmp/holdfast-conf.XXXXXX";
 
-static void
-read_conf(const char *root, const char *name, struct buf *b)
+static void read_conf(const char *root, const char *name, struct buf *b)
 {
     char path[PATH_MAX * 2];
 
@@ -32,8 +31,7 @@ read_conf(const char *root, const char *name, struct buf *b)
         printf("     %s\n", e.msg);
 }
 
-static int
-write_conf(const char *more)
+static int write_conf(const char *more)
 {
     struct settings s;
     char            text[PATH_MAX + 1000];
@@ -52,8 +50,7 @@ write_conf(const char *more)
 
 /* lib_dir has to be this checkout for the copying, so what follows its name is
  * compared with what follows the default's. */
-static void
-same_file(struct buf *got, struct buf *want, const char *name)
+static void same_file(struct buf *got, struct buf *want, const char *name)
 {
     const char *def = "/usr/lib/holdfast", *g, *w;
     size_t      head;
@@ -72,8 +69,7 @@ same_file(struct buf *got, struct buf *want, const char *name)
         && strcmp(g + strlen(cwd), w + strlen(def)) == 0, name);
 }
 
-static void
-test_shipped(void)
+static void test_shipped(void)
 {
     struct buf got, want;
     size_t     i;
@@ -87,8 +83,7 @@ test_shipped(void)
     buf_fini(&want);
 }
 
-static void
-test_values(void)
+static void test_values(void)
 {
     struct buf  b;
     struct stat st;
@@ -151,8 +146,7 @@ test_values(void)
     buf_fini(&b);
 }
 
-static void
-tokens_from(const char *text, int well, const char *says)
+static void tokens_from(const char *text, int well, const char *says)
 {
     char path[PATH_MAX], more[PATH_MAX + 20];
 
@@ -164,8 +158,7 @@ tokens_from(const char *text, int well, const char *says)
     CHECK_AS(strstr(e.msg, says) != NULL, says);
 }
 
-static void
-test_tokens_file(void)
+static void test_tokens_file(void)
 {
     tokens_from("# none\n\n", 0, "holds no token");
     tokens_from("t/a:ro=plain\n", 0, ":1: token \"a\" must be given as sha");
@@ -175,8 +168,8 @@ test_tokens_file(void)
     CHECK(write_conf("tokens_file=/nonexistent\n") != 0);
 }
 
-static int
-remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
+static int remove_one(const char *path, const struct stat *st, int type,
+    struct FTW *at)
 {
     (void)st;
     (void)type;
@@ -184,8 +177,7 @@ remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
     return remove(path);
 }
 
-int
-main(void)
+int main(void)
 {
     if (getcwd(cwd, sizeof(cwd)) == NULL || mkdtemp(dir) == NULL)
         return 111;

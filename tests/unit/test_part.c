@@ -19,8 +19,7 @@ static int64_t      spawned_at[64];
 static int          wanted_state;
 static pid_t        grandchild;
 
-static pid_t
-spawn(struct part *part, struct err *e)
+static pid_t spawn(struct part *part, struct err *e)
 {
     sigset_t none;
     pid_t    pid;
@@ -58,22 +57,19 @@ spawn(struct part *part, struct err *e)
     return pid;
 }
 
-static bool
-ready(struct part *part)
+static bool ready(struct part *part)
 {
     (void)part;
     return --ready_after <= 0;
 }
 
-static void
-changed(struct part *part)
+static void changed(struct part *part)
 {
     if ((int)part->state == wanted_state)
         loop_stop(l);
 }
 
-static void
-on_signal(int signo, void *arg)
+static void on_signal(int signo, void *arg)
 {
     int status;
 
@@ -85,8 +81,7 @@ on_signal(int signo, void *arg)
     }
 }
 
-static void
-late(struct timer *t)
+static void late(struct timer *t)
 {
     (void)t;
     CHECK(!"came in time");
@@ -94,8 +89,7 @@ late(struct timer *t)
 }
 
 /* Runs until the part is in the state, 10 s at most. */
-static void
-until(enum part_state s)
+static void until(enum part_state s)
 {
     struct timer t = { .due = late };
 
@@ -109,8 +103,7 @@ until(enum part_state s)
     CHECK_AS(p.state == s, part_state_name(s));
 }
 
-static bool
-gone(pid_t pid)
+static bool gone(pid_t pid)
 {
     int64_t end = clock_mono_ms() + 5000;
     char    path[64], state = '?';
@@ -132,8 +125,7 @@ gone(pid_t pid)
     return false;
 }
 
-static void
-test_life(void)
+static void test_life(void)
 {
     pid_t first, child;
 
@@ -169,8 +161,7 @@ test_life(void)
     CHECK(spawned == 3 && p.pid == 0);
 }
 
-static void
-test_backoff(void)
+static void test_backoff(void)
 {
     int64_t gap[4];
     int     i, first = spawned;
@@ -199,8 +190,7 @@ test_backoff(void)
 }
 
 /* One that does not want to end is made to. */
-static void
-test_stubborn(void)
+static void test_stubborn(void)
 {
     ignore_term = 1;
     ready_after = 1;
@@ -215,8 +205,7 @@ test_stubborn(void)
     ignore_term = 0;
 }
 
-int
-main(void)
+int main(void)
 {
     log_open("test", LOG_ERROR_ + 1);
     l = loop_new();

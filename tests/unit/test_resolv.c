@@ -7,14 +7,12 @@
 
 static struct resolv r;
 
-static int
-parse(const char *text)
+static int parse(const char *text)
 {
     return resolv_parse(text, strlen(text), &r);
 }
 
-static void
-test_file(void)
+static void test_file(void)
 {
     CHECK(parse("") == 0);
     CHECK(parse("nameserver 9.9.9.9") == 1 && r.addr[0] == 0x09090909);
@@ -32,8 +30,7 @@ test_file(void)
     CHECK(resolv_parse("nameserver 9.9.9.9\0\n", 20, &r) == 0);
 }
 
-static void
-test_setting(void)
+static void test_setting(void)
 {
     struct err e = {0};
 
@@ -45,8 +42,7 @@ test_setting(void)
     CHECK(resolv_parse_list("1.1.1.1,1.1.1.2,1.1.1.3,1.1.1.4", &r, &e) == -1);
 }
 
-static void
-test_text(void)
+static void test_text(void)
 {
     struct buf b;
     struct err e;
@@ -58,8 +54,7 @@ test_text(void)
     buf_fini(&b);
 }
 
-int
-main(void)
+int main(void)
 {
     test_file();
     test_setting();

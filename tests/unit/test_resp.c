@@ -8,14 +8,12 @@ static const char message[] =
 static const char subscribed[] =
     "*3\r\n$9\r\nsubscribe\r\n$7\r\nhf:news\r\n:1\r\n";
 
-static int
-is(const char *p, size_t len, const char *want)
+static int is(const char *p, size_t len, const char *want)
 {
     return len == strlen(want) && memcmp(p, want, len) == 0;
 }
 
-static void
-test_whole(void)
+static void test_whole(void)
 {
     struct resp_push push;
     char             two[256];
@@ -46,8 +44,7 @@ test_whole(void)
     CHECK_AS(i == sizeof(subscribed) - 1, "a part waits for the rest");
 }
 
-static void
-test_wrong(void)
+static void test_wrong(void)
 {
     static const char *const bad[] = {
         "-ERR no\r\n", "+OK\r\n", ":1\r\n", "$3\r\nabc\r\n", "*2\r\n",
@@ -66,8 +63,7 @@ test_wrong(void)
     CHECK_AS(i == sizeof(bad) / sizeof(bad[0]), "what is wrong is refused");
 }
 
-int
-main(void)
+int main(void)
 {
     test_whole();
     test_wrong();

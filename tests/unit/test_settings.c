@@ -9,8 +9,7 @@
 
 static struct err last;
 
-static int
-parse(const char *text)
+static int parse(const char *text)
 {
     struct settings s;
     int             rc;
@@ -22,8 +21,7 @@ parse(const char *text)
     return rc;
 }
 
-static void
-test_values(void)
+static void test_values(void)
 {
     static const char text[] = "# a comment\n\n  idle_s = 600  \r\n"
         "memory_default=4G\nmemory_max=1T\nrun_nginx=off\n"
@@ -48,8 +46,7 @@ test_values(void)
     CHECK(settings_load(&s, "/dev/zero", &last) != 0);
 }
 
-static void
-test_errors(void)
+static void test_errors(void)
 {
     CHECK(parse("\nidle_s=5m\n") != 0);
     CHECK_STR(last.msg, "f.conf:2: idle_s must be a number from 10 to "
@@ -77,8 +74,7 @@ test_errors(void)
     CHECK(strstr(last.msg, "memory_max") != NULL);
 }
 
-static void
-test_secrets(void)
+static void test_secrets(void)
 {
     CHECK(parse("auth_tokens=oh no hunter2") != 0);
     CHECK(strstr(last.msg, "hunter2") == NULL);
@@ -92,8 +88,7 @@ test_secrets(void)
     CHECK(parse("api_listen=127.0.0.2:7070") == 0);
 }
 
-static void
-test_forms(void)
+static void test_forms(void)
 {
     static const char *const bad[] = {
         "data_dir=relative", "data_dir=/a/../b", "data_dir=/a b",
@@ -139,8 +134,7 @@ test_forms(void)
 }
 
 /* What is written is read again and means the same. */
-static void
-test_effective(void)
+static void test_effective(void)
 {
     static const char text[] = "idle_s=77\nauth_tokens=ci:hunter2,t/n:ro=x\n"
         "memory_max=17G\nrun_redis=off\n";
@@ -162,8 +156,7 @@ test_effective(void)
 }
 
 /* The example with every # of a setting taken away says the defaults. */
-static void
-test_example(void)
+static void test_example(void)
 {
     struct settings s;
     char           *out = NULL, *p;
@@ -182,8 +175,7 @@ test_example(void)
     free(out);
 }
 
-int
-main(void)
+int main(void)
 {
     test_values();
     test_errors();

@@ -9,8 +9,7 @@
 
 static const struct spec_context context = { "default", "mark", 2000 };
 
-static struct engine_spec
-spec(void)
+static struct engine_spec spec(void)
 {
     struct engine_spec s = { .id = "box", .image = "some/image:1",
         .tenant = "default", .memory_mb = 512, .cpus_milli = 1500,
@@ -22,8 +21,8 @@ spec(void)
 }
 
 /* "a.b.c" of the create message, as JSON text; static. */
-static const char *
-part(const struct engine_spec *s, const struct engine_image *im,
+static const char *part(const struct engine_spec *s,
+    const struct engine_image *im,
     const char *path)
 {
     static char  out[8192];
@@ -50,8 +49,7 @@ part(const struct engine_spec *s, const struct engine_image *im,
     return out;
 }
 
-static void
-test_isolation(void)
+static void test_isolation(void)
 {
     struct engine_spec s = spec();
 
@@ -80,8 +78,7 @@ test_isolation(void)
     CHECK_STR(part(&s, NULL, "User"), "failed");
 }
 
-static void
-test_mounts(void)
+static void test_mounts(void)
 {
     struct engine_spec s = spec();
     const char        *m = part(&s, NULL, "HostConfig>Mounts");
@@ -97,8 +94,7 @@ test_mounts(void)
 }
 
 /* An image's VOLUMEs are hostile text. */
-static void
-test_volumes(void)
+static void test_volumes(void)
 {
     struct engine_spec  s = spec();
     struct engine_image im = { .volumes = (char[]){
@@ -119,8 +115,7 @@ test_volumes(void)
     CHECK(strstr(part(&s, &im, "HostConfig>Tmpfs"), "/run") != NULL);
 }
 
-static void
-test_hash(void)
+static void test_hash(void)
 {
     struct engine_spec s = spec();
     char               first[65], second[65];
@@ -151,8 +146,7 @@ test_hash(void)
     DIFFERS(s.ca_bundle = "/x", s.ca_bundle = NULL);
 }
 
-int
-main(void)
+int main(void)
 {
     test_isolation();
     test_mounts();

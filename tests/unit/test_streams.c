@@ -18,16 +18,14 @@ static struct err      e;
 static uint64_t        told_count;
 static int             told;
 
-static void
-tell(void *arg, const char *name, uint64_t count)
+static void tell(void *arg, const char *name, uint64_t count)
 {
     (void) arg;
     told++;
     told_count = strcmp(name, NAME) == 0 ? count : 0;
 }
 
-static void
-again(uint64_t max)
+static void again(uint64_t max)
 {
     streams_close(all);
     all = streams_open(dir, max, tell, NULL, &e);
@@ -37,16 +35,14 @@ again(uint64_t max)
     }
 }
 
-static int
-add(uint64_t pos, int ends)
+static int add(uint64_t pos, int ends)
 {
     struct stream_event ev = { "a.b", "{\"x\":\"0123456789\"}", pos, ends };
 
     return streams_append(all, NAME, &ev, &e);
 }
 
-static int
-file(const char *ending, int how)
+static int file(const char *ending, int how)
 {
     char path[256];
 
@@ -54,8 +50,7 @@ file(const char *ending, int how)
     return open(path, how);
 }
 
-static off_t
-size(const char *ending)
+static off_t size(const char *ending)
 {
     struct stat st;
     int         fd = file(ending, O_RDONLY), rc;
@@ -66,8 +61,7 @@ size(const char *ending)
     return rc == -1 ? -1 : st.st_size;
 }
 
-static void
-cut(const char *ending, off_t by)
+static void cut(const char *ending, off_t by)
 {
     int fd = file(ending, O_RDWR);
 
@@ -76,8 +70,7 @@ cut(const char *ending, off_t by)
     close(fd);
 }
 
-static void
-append(const char *ending, const void *p, size_t len)
+static void append(const char *ending, const void *p, size_t len)
 {
     int fd = file(ending, O_WRONLY | O_APPEND);
 
@@ -88,8 +81,7 @@ append(const char *ending, const void *p, size_t len)
 
 /* The events that a reader finds: from first to the returned count, each
  * whole; -1 when they are not. */
-static long
-events(uint64_t *first, struct frames_entry *last)
+static long events(uint64_t *first, struct frames_entry *last)
 {
     static char         text[FRAMES_MAX];
     unsigned char       raw[16];
@@ -119,8 +111,7 @@ events(uint64_t *first, struct frames_entry *last)
     return rc;
 }
 
-static void
-test_append(void)
+static void test_append(void)
 {
     struct frames_entry last;
     uint64_t            first;
@@ -140,8 +131,7 @@ test_append(void)
     CHECK(events(&first, &last) == 3 && last.pos == 9 && last.ends);
 }
 
-static void
-test_crashes(void)
+static void test_crashes(void)
 {
     static const unsigned char junk[40] = { 1, 2, 3 };
     struct frames_entry        last;
@@ -197,8 +187,7 @@ test_crashes(void)
     CHECK(events(&first, &last) == 1 && last.pos == 16);
 }
 
-static void
-test_another_database(void)
+static void test_another_database(void)
 {
     struct frames_entry last;
     uint64_t            first;
@@ -211,8 +200,7 @@ test_another_database(void)
     CHECK(events(&first, &last) == 2);
 }
 
-static void
-test_trim(void)
+static void test_trim(void)
 {
     struct frames_entry last;
     struct stat         st;
@@ -246,8 +234,7 @@ test_trim(void)
     CHECK(events(&first, &last) == n + 1);
 }
 
-static void
-test_drop(void)
+static void test_drop(void)
 {
     CHECK(streams_drop(all, NAME, 99, &e) == 0);
     CHECK(size("log") > 0);             /* it has later events */
@@ -259,8 +246,7 @@ test_drop(void)
     CHECK(size("idx") == 32);
 }
 
-static void
-test_many(void)
+static void test_many(void)
 {
     struct stream_event ev = { "a", "{}", 1, false };
     char                name[64];
@@ -278,8 +264,7 @@ test_many(void)
     CHECK(access("/proc/self/fd/250", F_OK) != 0);
 }
 
-int
-main(void)
+int main(void)
 {
     char command[128];
 

@@ -10,8 +10,7 @@
 static char   tar[16384];
 static size_t len;
 
-static void
-member(char type, const char *body, size_t size)
+static void member(char type, const char *body, size_t size)
 {
     char    *h = tar + len;
     unsigned sum = 0;
@@ -31,15 +30,13 @@ member(char type, const char *body, size_t size)
     }
 }
 
-static void
-begin(void)
+static void begin(void)
 {
     memset(tar, 0, sizeof(tar));
     len = 0;
 }
 
-static void
-test_taken(void)
+static void test_taken(void)
 {
     const char *data = NULL;
     size_t      size = 0;
@@ -57,8 +54,7 @@ test_taken(void)
     CHECK(tar_first_file(tar, len, 100, &data, &size) == 1 && size == 0);
 }
 
-static void
-test_refused(void)
+static void test_refused(void)
 {
     const char *data = NULL;
     size_t      size = 0;
@@ -90,8 +86,7 @@ test_refused(void)
     CHECK(tar_first_file(tar, len, 100, &data, &size) == -1);
 }
 
-int
-main(void)
+int main(void)
 {
     test_taken();
     test_refused();

@@ -6,20 +6,17 @@
 static struct token t;
 static struct err   e;
 
-static int
-parse(const char *s)
+static int parse(const char *s)
 {
     return tokens_parse(s, strlen(s), &t, &e);
 }
 
-static int
-is(const char *p, size_t len, const char *want)
+static int is(const char *p, size_t len, const char *want)
 {
     return len == strlen(want) && memcmp(p, want, len) == 0;
 }
 
-int
-main(void)
+int main(void)
 {
     char hex[65];
 

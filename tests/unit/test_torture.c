@@ -10,8 +10,7 @@
 
 #ifdef __SANITIZE_ADDRESS__
 
-int
-main(void)
+int main(void)
 {
     printf("0 passed, 0 failed\n");
     return 0;
@@ -27,14 +26,12 @@ void  __libc_free(void *p);
 static long countdown = -1;     /* -1: never fails */
 static long living;
 
-static int
-fails(void)
+static int fails(void)
 {
     return countdown >= 0 && countdown-- == 0;
 }
 
-void *
-malloc(size_t n)
+void *malloc(size_t n)
 {
     void *p = fails() ? NULL : __libc_malloc(n);
 
@@ -42,8 +39,7 @@ malloc(size_t n)
     return p;
 }
 
-void *
-calloc(size_t n, size_t size)
+void *calloc(size_t n, size_t size)
 {
     void *p = fails() ? NULL : __libc_calloc(n, size);
 
@@ -51,8 +47,7 @@ calloc(size_t n, size_t size)
     return p;
 }
 
-void *
-realloc(void *old, size_t n)
+void *realloc(void *old, size_t n)
 {
     void *p = fails() ? NULL : __libc_realloc(old, n);
 
@@ -60,15 +55,13 @@ realloc(void *old, size_t n)
     return p;
 }
 
-void
-free(void *p)
+void free(void *p)
 {
     living -= p != NULL;
     __libc_free(p);
 }
 
-static void
-torture_settings(void)
+static void torture_settings(void)
 {
     static const char text[] = "idle_s=60\ndomain=example.com\n";
     struct settings   s;
@@ -95,8 +88,7 @@ torture_settings(void)
     settings_fini(&s);
 }
 
-static void
-torture_buf(void)
+static void torture_buf(void)
 {
     struct buf b;
     long       n;
@@ -119,8 +111,7 @@ torture_buf(void)
     CHECK(living >= 0);
 }
 
-int
-main(void)
+int main(void)
 {
     torture_settings();
     torture_buf();

@@ -9,8 +9,7 @@
 
 static ngx_http_holdfast_websocket_t f;
 
-static int
-after(const void *p, size_t n)
+static int after(const void *p, size_t n)
 {
     memset(&f, 0, sizeof(f));
     ngx_http_holdfast_websocket_read(&f, p, n);
@@ -18,8 +17,7 @@ after(const void *p, size_t n)
 }
 
 /* The same in two pieces, at every place. */
-static int
-cut(const unsigned char *p, size_t n)
+static int cut(const unsigned char *p, size_t n)
 {
     size_t i;
     int    whole = after(p, n);
@@ -34,8 +32,7 @@ cut(const unsigned char *p, size_t n)
     return whole;
 }
 
-static void
-test_lengths(void)
+static void test_lengths(void)
 {
     static unsigned char b[70000];
 
@@ -56,16 +53,14 @@ test_lengths(void)
     CHECK(after(b, sizeof(b)) == 0);
 }
 
-static void
-test_closed(void)
+static void test_closed(void)
 {
     CHECK(after("\x88\x02\x03\xe8", 4) == 0);
     CHECK(f.ended == 1);
     CHECK(after("\x88\x00\x81\x00", 4) == 0);
 }
 
-int
-main(void)
+int main(void)
 {
     test_lengths();
     test_closed();
