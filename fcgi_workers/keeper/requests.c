@@ -120,7 +120,7 @@ static int answer_of_open(struct request *r, struct op *op, struct err *e)
 
     if (strcmp(op->tenant, r->tenant) != 0)
         return err_set(e, "not_found", "no such operation");
-    if (op->answer == NULL || !op->question) {
+    if (op->answer == NULL || !op->question || op->held) {
         snprintf(text, sizeof(text), "{\"pending\":true,\"sandbox\":\"%s\"}",
             op->sandbox_id);
         r->reply = json_tokener_parse(text);
