@@ -57,7 +57,7 @@
 #include "ngx_http_holdfast_table.h"
 
 
-#define NGX_HTTP_HOLDFAST_TABLE_VERSION  2
+#define NGX_HTTP_HOLDFAST_TABLE_VERSION  3
 
 /* entries looked at in search of one to evict, under the lock */
 #define NGX_HTTP_HOLDFAST_SWEEP          512

@@ -103,6 +103,7 @@ typedef struct {
     uint32_t           spares;
     uint32_t           inside;          /* sums of the slot's columns */
     uint32_t           quiet;
+    uint32_t           streams;         /* readers of event streams */
 } ngx_http_holdfast_slot_t;
 
 
