@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sqlite3
 import threading
 import time
@@ -545,6 +546,30 @@ class Processes(One):
             except FileNotFoundError:
                 return True
         until("they have gone", lambda: all(map(gone, workers)))
+
+
+class Renewed(One):
+    settings = {"api_workers": 1, "api_requests_max": 100,
+                "api_request_s": 1}
+
+    def another(self, first):
+        until("there is another", lambda: self.api.workers()
+              and self.api.workers() != first)
+        self.assertEqual(200, self.api.get("/sandboxes").status)
+
+    def test_after_so_many_requests(self):
+        first = self.api.workers()
+        for _ in range(130):
+            self.assertEqual(200, self.api.get("/sandboxes").status)
+        self.another(first)
+
+    def test_after_a_request_that_hangs(self):
+        first = self.api.workers()
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(self.api.socket)
+            s.send(b"\1")
+            self.another(first)
+        self.assertIn("did not arrive whole in 1 s", self.api.logs())
 
 
 class Alone(One):
