@@ -17,7 +17,8 @@
  *   _peer      the upstream peer on top of them
  *   _access    Origin, Host, token, scope, rate
  *   _tokens    the file of tokens
- *   _ticket    tickets and shares: who may enter a private preview
+ *   _ticket    takes tickets out of a request; the keys
+ *   _private   tickets and shares: who may enter a private preview
  *   _pass      tickets at the API: an EventSource, a WebSocket
  *   _answer    what the gate answers itself
  *   _warming   the page of a navigation that waits
@@ -63,6 +64,10 @@
 
 /* to wait for news without asking for them; beside enum line_how */
 #define NGX_HTTP_HOLDFAST_NO_ASK    255
+
+/* in a query or cookie; the second over TLS */
+#define NGX_HTTP_HOLDFAST_NAME       "hf_ticket"
+#define NGX_HTTP_HOLDFAST_HOST_NAME  "__Host-hf_ticket"
 
 /* tickets of one request that are looked at: the header, then cookies */
 #define NGX_HTTP_HOLDFAST_TICKETS   6
@@ -407,6 +412,9 @@ ngx_int_t ngx_http_holdfast_ticket_take(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx);
 ngx_int_t ngx_http_holdfast_take_query(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx, const char *name);
+ngx_uint_t ngx_http_holdfast_is_tls(ngx_http_request_t *r);
+
+/* _private */
 ngx_int_t ngx_http_holdfast_private(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx, ngx_http_holdfast_route_t *route);
 ngx_int_t ngx_http_holdfast_question(ngx_http_request_t *r,
