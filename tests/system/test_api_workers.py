@@ -134,6 +134,12 @@ class Operations(One):
         self.assertEqual("a", a.json["id"])
         self.assertEqual((202, "/v1/operations/9", "respond-async"), (
             a.status, a.headers["location"], a.headers["preference-applied"]))
+        self.says({"op": 1 << 52})      # it has no row: nothing to look at
+        self.api.insert(id="a")
+        a = self.api.ask("PATCH", "/v1/sandboxes/a", {"idle_s": 60}, headers={
+            "Prefer": "respond-async"})
+        self.assertEqual(f"/_op/{1 << 52}", a.headers["x-accel-redirect"])
+        self.assertNotIn("preference-applied", a.headers)
 
     def test_errors_of_the_keeper(self):
         error = {"status": 503, "code": "low_memory", "message": "no \"mem\"",
