@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "../common/buf.h"
+#include "../common/clock.h"
 #include "../common/log.h"
 #include "../common/msg.h"
 #include "links.h"
@@ -502,6 +503,8 @@ int ops_open(struct keeper *k, int listen_fd, struct err *e)
         return err_set(e, "internal", "out of memory");
     ops->k = k;
     ops->fresh_end = &ops->fresh;
+    /* Not the numbers of the keeper before: somebody may still wait for one. */
+    ops->questions = clock_wall_ms() * 1024;
     ops->sweep.owner = k;
     ops->sweep.due = ops_sweep;
     ops->listen.fd = listen_fd;

@@ -417,6 +417,29 @@ class Private(Case):
         self.status(200, self.s.preview(box))
         self.s.purge(box)
 
+    def test_a_patch_cut_short_by_the_keepers_death(self):
+        box = self.s.create_app(3000)
+        self.status(200, self.s.preview(box))
+
+        def patch():
+            return self.s.api("PATCH", f"/v1/sandboxes/{box}",
+                              {"visibility": "private"})
+        door = self.s.kill("door", signal.SIGSTOP)
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            try:
+                said = pool.submit(patch)
+                until("it is stored", lambda: self.s.get(box)["visibility"]
+                      == "private")
+                self.s.kill("keeper")
+            finally:
+                for p in door:
+                    os.kill(p, signal.SIGCONT)
+            self.assertTrue(self.error(503, "unavailable",
+                                       said.result())["retryable"])
+        self.status(200, patch())
+        self.status(401, self.s.preview(box))
+        self.s.purge(box)
+
     def test_rotation(self):
         old = self.ticket()["ticket"]
 
