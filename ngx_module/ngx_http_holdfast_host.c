@@ -265,6 +265,10 @@ ngx_http_holdfast_name_is(const char *p, size_t len, const char *lower,
         return 0;
     }
 
+    if (memcmp(p, lower, len) == 0) {
+        return 1;
+    }
+
     for (i = 0; i < len; i++) {
         if (ngx_http_holdfast_fold(p[i]) != lower[i]) {
             return 0;

@@ -58,6 +58,9 @@
 #define NGX_HTTP_HOLDFAST_API       4
 #define NGX_HTTP_HOLDFAST_OPEN      5
 
+/* digits of a request id that is made here */
+#define NGX_HTTP_HOLDFAST_NEW_ID    26
+
 /* rounds of "hold, be released, look again" before a request gives up */
 #define NGX_HTTP_HOLDFAST_ROUNDS    32
 
@@ -183,6 +186,7 @@ struct ngx_http_holdfast_ctx_s {
     ngx_http_holdfast_name_t     name;
     uint64_t                     op;
     ngx_str_t                    request_id;
+    u_char                       new_id[NGX_HTTP_HOLDFAST_NEW_ID];
     ngx_str_t                    args;          /* as the client sent them */
     ngx_str_t                   *origin;        /* an allowed one */
     ngx_http_holdfast_token_t   *token;
@@ -191,6 +195,7 @@ struct ngx_http_holdfast_ctx_s {
 
     /* what opens a private preview; taken out of the request */
 
+    ngx_table_elt_t             *ticket_header;
     ngx_str_t                    link;          /* of the query */
     ngx_str_t                    tickets[NGX_HTTP_HOLDFAST_TICKETS];
     ngx_uint_t                   ntickets;
@@ -343,6 +348,8 @@ ngx_uint_t ngx_http_holdfast_treat(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx);
 ngx_table_elt_t *ngx_http_holdfast_header(ngx_http_request_t *r,
     const char *name, size_t len);
+ngx_table_elt_t *ngx_http_holdfast_find_header(ngx_list_t *headers,
+    const char *name, size_t len);
 ngx_uint_t ngx_http_holdfast_is_upgrade(ngx_http_request_t *r);
 
 /* _hold */
@@ -489,7 +496,7 @@ void ngx_http_holdfast_news_exit(ngx_cycle_t *cycle);
 /* _status */
 ngx_int_t ngx_http_holdfast_add_variables(ngx_conf_t *cf);
 void ngx_http_holdfast_request_id(ngx_http_request_t *r,
-    ngx_http_holdfast_ctx_t *ctx);
+    ngx_http_holdfast_ctx_t *ctx, ngx_table_elt_t *h);
 
 
 /* _metrics */

@@ -629,12 +629,10 @@ proxy_temp_path {d}/proxy;
 fastcgi_temp_path {d}/fastcgi;
 uwsgi_temp_path {d}/uwsgi;
 scgi_temp_path {d}/scgi;
-access_log {d}/access.log holdfast;
+access_log {d}/access.log holdfast buffer=64k flush=1s;
 holdfast_keeper unix:{self.keeper};
 holdfast_door unix:{self.door};
 {lines}
-map $scheme $holdfast_proto {{ default $scheme; }}
-map $server_port $holdfast_port {{ default $server_port; }}
 {self.settings}
 upstream holdfast_api {{ server unix:{self.api}; }}
 """)
