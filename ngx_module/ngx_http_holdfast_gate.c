@@ -144,7 +144,7 @@ ngx_http_holdfast_get_ctx(ngx_http_request_t *r)
     }
 
     ctx = cln->data;
-    ngx_memzero(ctx, sizeof(ngx_http_holdfast_ctx_t));
+    ngx_memzero(ctx, offsetof(ngx_http_holdfast_ctx_t, key));
 
     ctx->request = r;
     ctx->fd = -1;
@@ -531,6 +531,11 @@ ngx_http_holdfast_second(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx)
     ngx_http_holdfast_leave(ctx);
 
     if (ctx->refused) {
+        return NGX_OK;
+    }
+
+    if (ctx->again) {
+        ctx->again = 0;
         return NGX_OK;
     }
 

@@ -186,7 +186,6 @@ struct ngx_http_holdfast_ctx_s {
     ngx_http_holdfast_name_t     name;
     uint64_t                     op;
     ngx_str_t                    request_id;
-    u_char                       new_id[NGX_HTTP_HOLDFAST_NEW_ID];
     ngx_str_t                    args;          /* as the client sent them */
     ngx_str_t                   *origin;        /* an allowed one */
     ngx_http_holdfast_token_t   *token;
@@ -197,7 +196,6 @@ struct ngx_http_holdfast_ctx_s {
 
     ngx_table_elt_t             *ticket_header;
     ngx_str_t                    link;          /* of the query */
-    ngx_str_t                    tickets[NGX_HTTP_HOLDFAST_TICKETS];
     ngx_uint_t                   ntickets;
     ngx_str_t                    cookie;        /* for the app */
     struct ticket                ticket;        /* the one that counts */
@@ -228,7 +226,6 @@ struct ngx_http_holdfast_ctx_s {
     ngx_str_t                    text;
     ngx_uint_t                   retry_after;
     ngx_uint_t                   nopen;
-    uint16_t                     open[LINE_PORTS_MAX];
 
     /* inside */
 
@@ -241,7 +238,6 @@ struct ngx_http_holdfast_ctx_s {
     ngx_http_holdfast_quiet_t   *quiet;         /* if it is long-lived */
     uint32_t                     door_seq;      /* of an ask, or 0 */
     ngx_int_t                    door_error;
-    struct sockaddr_un           key;           /* for keepalive */
     socklen_t                    key_len;
     ngx_str_t                    peer_name;
 
@@ -266,11 +262,21 @@ struct ngx_http_holdfast_ctx_s {
     unsigned                     passed:1;      /* on to the upstream */
     unsigned                     refused:1;     /* nothing was sent */
     unsigned                     kept_failed:1;
+    unsigned                     again:1;       /* no socket was left */
     unsigned                     fresh:1;       /* no kept connection */
     unsigned                     inactive:1;    /* X-Sandbox-Activity: none */
     unsigned                     state_page:1;  /* /.holdfast/state */
     unsigned                     streaming:1;   /* an empty event stream */
     unsigned                     answered:1;
+
+    /* from here on nothing is zeroed at first */
+
+    struct sockaddr_un           key;           /* for keepalive */
+    u_char                       new_id[NGX_HTTP_HOLDFAST_NEW_ID];
+    u_char                       peer[NGX_HTTP_HOLDFAST_ID_MAX
+                                      + sizeof(":65535")];
+    uint16_t                     open[LINE_PORTS_MAX];      /* nopen */
+    ngx_str_t                    tickets[NGX_HTTP_HOLDFAST_TICKETS];
 };
 
 
@@ -381,6 +387,7 @@ ngx_connection_t *ngx_http_holdfast_dial(ngx_addr_t *addr, int type,
 ngx_int_t ngx_http_holdfast_door_init(ngx_cycle_t *cycle);
 void ngx_http_holdfast_door_exit(ngx_cycle_t *cycle);
 int ngx_http_holdfast_door_take(ngx_http_holdfast_ctx_t *ctx);
+ngx_uint_t ngx_http_holdfast_door_has(ngx_http_holdfast_ctx_t *ctx);
 void ngx_http_holdfast_door_give(ngx_http_holdfast_ctx_t *ctx);
 ngx_int_t ngx_http_holdfast_door_ask(ngx_http_holdfast_ctx_t *ctx);
 void ngx_http_holdfast_door_cancel(ngx_http_holdfast_ctx_t *ctx);
@@ -495,6 +502,8 @@ void ngx_http_holdfast_news_exit(ngx_cycle_t *cycle);
 
 /* _status */
 ngx_int_t ngx_http_holdfast_add_variables(ngx_conf_t *cf);
+ngx_int_t ngx_http_holdfast_app_host(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx, ngx_str_t *host);
 void ngx_http_holdfast_request_id(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx, ngx_table_elt_t *h);
 

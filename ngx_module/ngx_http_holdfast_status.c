@@ -21,8 +21,8 @@
 #define NGX_HTTP_HOLDFAST_VAR_ARGS         11
 #define NGX_HTTP_HOLDFAST_VAR_COOKIE       12
 #define NGX_HTTP_HOLDFAST_VAR_PATH         13
-#define NGX_HTTP_HOLDFAST_VAR_APP_ORIGIN   14
-#define NGX_HTTP_HOLDFAST_VAR_CONNECTION   15
+#define NGX_HTTP_HOLDFAST_VAR_CONNECTION   14
+#define NGX_HTTP_HOLDFAST_VAR_UPGRADE      15
 #define NGX_HTTP_HOLDFAST_VAR_LINE         16
 #define NGX_HTTP_HOLDFAST_VAR_FIELDS       17
 
@@ -40,10 +40,6 @@ static void ngx_http_holdfast_about(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx, ngx_str_t *id);
 static void ngx_http_holdfast_state_name(ngx_http_holdfast_ctx_t *ctx,
     ngx_str_t *name);
-static ngx_int_t ngx_http_holdfast_app_host(ngx_http_request_t *r,
-    ngx_http_holdfast_ctx_t *ctx, ngx_str_t *host);
-static ngx_int_t ngx_http_holdfast_app_origin(ngx_http_request_t *r,
-    ngx_http_holdfast_ctx_t *ctx, ngx_str_t *origin);
 
 
 static ngx_http_variable_t  ngx_http_holdfast_vars[] = {
@@ -89,11 +85,11 @@ static ngx_http_variable_t  ngx_http_holdfast_vars[] = {
 
     { ngx_string("holdfast_cookie"), NULL, ngx_http_holdfast_variable,
       NGX_HTTP_HOLDFAST_VAR_COOKIE, NGX_HTTP_VAR_NOCACHEABLE, 0 },
-    { ngx_string("holdfast_app_origin"), NULL, ngx_http_holdfast_variable,
-      NGX_HTTP_HOLDFAST_VAR_APP_ORIGIN, NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
     { ngx_string("holdfast_connection"), NULL, ngx_http_holdfast_variable,
       NGX_HTTP_HOLDFAST_VAR_CONNECTION, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("holdfast_upgrade"), NULL, ngx_http_holdfast_variable,
+      NGX_HTTP_HOLDFAST_VAR_UPGRADE, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("holdfast_line"), NULL, ngx_http_holdfast_variable,
       NGX_HTTP_HOLDFAST_VAR_LINE, NGX_HTTP_VAR_NOCACHEABLE, 0 },
@@ -235,18 +231,21 @@ ngx_http_holdfast_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
         value = ctx->cookie;
         break;
 
-    case NGX_HTTP_HOLDFAST_VAR_APP_ORIGIN:
-        if (ngx_http_holdfast_app_origin(r, ctx, &value) != NGX_OK) {
-            return NGX_ERROR;
-        }
-        break;
-
     case NGX_HTTP_HOLDFAST_VAR_CONNECTION:
 
         /* a WebSocket keeps its Upgrade on the way to the app */
 
         if (r->headers_in.upgrade && r->headers_in.upgrade->value.len) {
             ngx_str_set(&value, "upgrade");
+        }
+        break;
+
+    case NGX_HTTP_HOLDFAST_VAR_UPGRADE:
+
+        /* $http_upgrade would compare the names of all headers */
+
+        if (r->headers_in.upgrade) {
+            value = r->headers_in.upgrade->value;
         }
         break;
 
@@ -454,7 +453,7 @@ ngx_http_holdfast_about(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx,
 
 /* Host as the sandbox's policy has it. */
 
-static ngx_int_t
+ngx_int_t
 ngx_http_holdfast_app_host(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx,
     ngx_str_t *host)
 {
@@ -479,79 +478,6 @@ ngx_http_holdfast_app_host(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx,
     } else {
         *host = ctx->host;
     }
-
-    return NGX_OK;
-}
-
-
-/*
- * A dev server that is told another Host takes a WebSocket from that origin
- * only.  So an upgrade from the preview's own page gets an Origin that fits;
- * that of any other page stays what it is, and the app may refuse it.
- */
-
-static ngx_int_t
-ngx_http_holdfast_app_origin(ngx_http_request_t *r,
-    ngx_http_holdfast_ctx_t *ctx, ngx_str_t *origin)
-{
-    u_char           *p;
-    size_t            scheme;
-    ngx_str_t         host, *own;
-    ngx_table_elt_t  *h;
-
-    h = ngx_http_holdfast_header(r, "origin", 6);
-
-    if (h == NULL) {
-        return NGX_OK;
-    }
-
-    *origin = h->value;
-
-    if (ctx->host.len == 0
-        || (ctx->host.len == 6
-            && ngx_strncmp(ctx->host.data, "public", 6) == 0)
-        || r->headers_in.host == NULL
-        || !ngx_http_holdfast_is_upgrade(r))
-    {
-        return NGX_OK;
-    }
-
-    own = &r->headers_in.host->value;
-
-    /* https:// may have ended before us */
-
-    if (origin->len > 7
-        && ngx_strncasecmp(origin->data, (u_char *) "http://", 7) == 0)
-    {
-        scheme = 7;
-
-    } else if (origin->len > 8
-               && ngx_strncasecmp(origin->data, (u_char *) "https://", 8) == 0)
-    {
-        scheme = 8;
-
-    } else {
-        return NGX_OK;
-    }
-
-    if (origin->len - scheme != own->len
-        || ngx_strncasecmp(origin->data + scheme, own->data, own->len) != 0)
-    {
-        return NGX_OK;
-    }
-
-    if (ngx_http_holdfast_app_host(r, ctx, &host) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    p = ngx_pnalloc(r->pool, 7 + host.len);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    origin->data = p;
-    p = ngx_cpymem(p, "http://", 7);
-    origin->len = ngx_cpymem(p, host.data, host.len) - origin->data;
 
     return NGX_OK;
 }
@@ -638,20 +564,19 @@ ngx_http_holdfast_request_id(ngx_http_request_t *r,
     }
 
     p = ctx->new_id;
-    bits = 0;
 
-    for (i = 0; i < NGX_HTTP_HOLDFAST_NEW_ID; i++) {
+    while (p < ctx->new_id + NGX_HTTP_HOLDFAST_NEW_ID) {
 
-        if (i % 13 == 0) {
-            seed += 0x9e3779b97f4a7c15;
-            bits = (seed ^ (seed >> 30)) * 0xbf58476d1ce4e5b9;
-            bits = (bits ^ (bits >> 27)) * 0x94d049bb133111eb;
-            bits ^= bits >> 31;
-        }
+        seed += 0x9e3779b97f4a7c15;
+        bits = (seed ^ (seed >> 30)) * 0xbf58476d1ce4e5b9;
+        bits = (bits ^ (bits >> 27)) * 0x94d049bb133111eb;
+        bits ^= bits >> 31;
 
         /* the last of 13 has four bits */
 
-        *p++ = digits[bits & 31];
-        bits >>= 5;
+        for (i = 0; i < NGX_HTTP_HOLDFAST_NEW_ID / 2; i++) {
+            *p++ = digits[bits & 31];
+            bits >>= 5;
+        }
     }
 }

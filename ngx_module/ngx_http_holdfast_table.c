@@ -572,6 +572,7 @@ ngx_http_holdfast_table_read(const u_char *id, size_t len, ngx_uint_t port,
 
     e->referenced = 1;
 
+    route->entry = e;
     route->state = e->generation > t->revoked ? e->state
                                               : NGX_HTTP_HOLDFAST_ABSENT;
     route->generation = e->generation;
@@ -601,22 +602,28 @@ ngx_http_holdfast_table_read(const u_char *id, size_t len, ngx_uint_t port,
 
 /*
  * The count goes up only if the route still is what the caller looked at:
- * what it decided about access belongs to that generation.
+ * what it decided about access belongs to that generation.  The entry may have
+ * become another's since, or nobody's, so it is asked whose it is.
  */
 
 ngx_http_holdfast_entry_t *
-ngx_http_holdfast_table_enter(const u_char *id, size_t len,
-    uint64_t generation, ngx_uint_t stamp)
+ngx_http_holdfast_table_enter(ngx_http_holdfast_route_t *route,
+    const u_char *id, size_t len, ngx_uint_t stamp)
 {
     ngx_http_holdfast_entry_t  *e;
 
+    e = route->entry;
+
+    if (e == NULL) {
+        return NULL;
+    }
+
     ngx_http_holdfast_table_lock();
 
-    e = ngx_http_holdfast_table_find(id, len);
-
-    if (e == NULL
-        || e->state != NGX_HTTP_HOLDFAST_AWAKE
-        || e->generation != generation
+    if (e->state != NGX_HTTP_HOLDFAST_AWAKE
+        || e->generation != route->generation
+        || e->id_len != len
+        || ngx_memcmp(e->id, id, len) != 0
         || e->generation <= ngx_http_holdfast_table->revoked
         || e->active[ngx_http_holdfast_slot] == 65535)
     {

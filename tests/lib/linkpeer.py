@@ -376,6 +376,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if self.path.startswith("/drop"):
             self.close_connection = True
             return
+        if self.path.startswith("/kept") and self.count > 1:
+            # closed under a request that came by a kept connection
+            app.gate.wait(30)
+            self.close_connection = True
+            return
         if self.path.startswith("/cut"):
             self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Le")
             self.wfile.flush()
