@@ -250,7 +250,7 @@ ngx_http_holdfast_door_give(ngx_http_holdfast_ctx_t *ctx)
 static ngx_uint_t
 ngx_http_holdfast_door_bucket(const u_char *id, size_t len)
 {
-    return ngx_crc32_short((u_char *) id, len)
+    return ngx_crc32_long((u_char *) id, len)
            & (NGX_HTTP_HOLDFAST_BUCKETS - 1);
 }
 

@@ -172,7 +172,12 @@ ngx_uint_t ngx_http_holdfast_table_rate(uint32_t key, ngx_uint_t per_s);
 void ngx_http_holdfast_table_hush(ngx_http_holdfast_entry_t *e);
 ngx_uint_t ngx_http_holdfast_table_rouse(ngx_http_holdfast_entry_t *e);
 void ngx_http_holdfast_table_part(ngx_http_holdfast_entry_t *e);
-#define ngx_http_holdfast_table_stamp(e)  (e)->stamp = ngx_current_msec
+
+/* what is there already is not written: other workers read the same line */
+#define ngx_http_holdfast_table_stamp(e)                                     \
+    if ((e)->stamp != ngx_current_msec) {                                    \
+        (e)->stamp = ngx_current_msec;                                       \
+    }
 
 /* what a line of the keeper does to the table (ngx_http_holdfast_route.c) */
 
