@@ -109,12 +109,8 @@ ngx_int_t
 ngx_http_holdfast_ticket_take(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx)
 {
-    ngx_table_elt_t  *h;
-
-    h = ngx_http_holdfast_header(r, "x-holdfast-ticket", 17);
-
-    if (h) {
-        ctx->tickets[ctx->ntickets++] = h->value;
+    if (ctx->ticket_header) {
+        ctx->tickets[ctx->ntickets++] = ctx->ticket_header->value;
     }
 
     if (ngx_http_holdfast_take_query(r, ctx, NGX_HTTP_HOLDFAST_NAME)
