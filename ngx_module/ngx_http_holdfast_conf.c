@@ -291,15 +291,20 @@ ngx_http_holdfast_list(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
+/* Two numbers: for one, and for all of them. */
+
 char *
-ngx_http_holdfast_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_http_holdfast_limit_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    ngx_http_holdfast_main_conf_t *hmcf = conf;
+    char  *p = conf;
 
-    ngx_int_t   one, all;
-    ngx_str_t  *value;
+    ngx_int_t                   one, all;
+    ngx_str_t                  *value;
+    ngx_http_holdfast_limit_t  *limit;
 
-    if (hmcf->hold_limit != NGX_CONF_UNSET_UINT) {
+    limit = (ngx_http_holdfast_limit_t *) (p + cmd->offset);
+
+    if (limit->one != NGX_CONF_UNSET_UINT) {
         return "is duplicate";
     }
 
@@ -309,45 +314,15 @@ ngx_http_holdfast_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     all = ngx_atoi(value[2].data, value[2].len);
 
     if (one <= 0 || all <= 0) {
-        return "must be two numbers: requests held for one sandbox and "
-               "requests held per worker";
+        return cmd->post;
     }
 
     if (one > all) {
-        return "must not allow one sandbox more than all of them";
+        return "must not allow one more than all of them";
     }
 
-    hmcf->hold_limit = one;
-    hmcf->hold_total = all;
-
-    return NGX_CONF_OK;
-}
-
-
-char *
-ngx_http_holdfast_stream_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_holdfast_main_conf_t *hmcf = conf;
-
-    ngx_int_t   one, all;
-    ngx_str_t  *value;
-
-    if (hmcf->stream_limit != NGX_CONF_UNSET_UINT) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-
-    one = ngx_atoi(value[1].data, value[1].len);
-    all = ngx_atoi(value[2].data, value[2].len);
-
-    if (one <= 0 || all <= 0) {
-        return "must be two numbers: clients of event streams per tenant and "
-               "worker, and per worker";
-    }
-
-    hmcf->stream_limit = one;
-    hmcf->stream_total = all;
+    limit->one = one;
+    limit->all = all;
 
     return NGX_CONF_OK;
 }

@@ -161,7 +161,7 @@ ngx_http_holdfast_enqueue(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx,
 
     ngx_http_holdfast_hold_init();
 
-    if (ngx_http_holdfast_holding >= hmcf->hold_total) {
+    if (ngx_http_holdfast_holding >= hmcf->hold_limit.all) {
         ngx_http_holdfast_count(overflows);
         return NGX_BUSY;
     }
@@ -171,7 +171,7 @@ ngx_http_holdfast_enqueue(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx,
         return NGX_ERROR;
     }
 
-    if (key[0] != '/' && node->count >= hmcf->hold_limit) {
+    if (key[0] != '/' && node->count >= hmcf->hold_limit.one) {
         ngx_http_holdfast_count(overflows);
         return NGX_BUSY;
     }

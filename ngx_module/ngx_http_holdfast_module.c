@@ -52,6 +52,14 @@ static ngx_conf_post_t  ngx_http_holdfast_msec =
 static ngx_conf_post_t  ngx_http_holdfast_msec0 =
     { ngx_http_holdfast_msec0_check };
 
+static char  ngx_http_holdfast_hold_limit[] =
+    "must be two numbers: requests held for one sandbox and requests held per "
+    "worker";
+
+static char  ngx_http_holdfast_stream_limit[] =
+    "must be two numbers: clients of event streams per tenant and worker, and "
+    "per worker";
+
 static ngx_conf_post_t  ngx_http_holdfast_number =
     { ngx_http_holdfast_number_check };
 
@@ -172,10 +180,10 @@ static ngx_command_t  ngx_http_holdfast_commands[] = {
 
     { ngx_string("holdfast_hold_limit"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE2,
-      ngx_http_holdfast_limit,
+      ngx_http_holdfast_limit_slot,
       NGX_HTTP_MAIN_CONF_OFFSET,
-      0,
-      NULL },
+      offsetof(ngx_http_holdfast_main_conf_t, hold_limit),
+      ngx_http_holdfast_hold_limit },
 
     { ngx_string("holdfast_streams"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
@@ -186,10 +194,10 @@ static ngx_command_t  ngx_http_holdfast_commands[] = {
 
     { ngx_string("holdfast_stream_limit"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE2,
-      ngx_http_holdfast_stream_limit,
+      ngx_http_holdfast_limit_slot,
       NGX_HTTP_MAIN_CONF_OFFSET,
-      0,
-      NULL },
+      offsetof(ngx_http_holdfast_main_conf_t, stream_limit),
+      ngx_http_holdfast_stream_limit },
 
     { ngx_string("holdfast_stream_max"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
@@ -361,11 +369,11 @@ ngx_http_holdfast_create_main_conf(ngx_conf_t *cf)
     hmcf->warming_after = NGX_CONF_UNSET_MSEC;
     hmcf->quiet_after = NGX_CONF_UNSET_MSEC;
     hmcf->secure_cookie = NGX_CONF_UNSET;
-    hmcf->hold_limit = NGX_CONF_UNSET_UINT;
-    hmcf->hold_total = NGX_CONF_UNSET_UINT;
+    hmcf->hold_limit.one = NGX_CONF_UNSET_UINT;
+    hmcf->hold_limit.all = NGX_CONF_UNSET_UINT;
     hmcf->streams_fd = NGX_INVALID_FILE;
-    hmcf->stream_limit = NGX_CONF_UNSET_UINT;
-    hmcf->stream_total = NGX_CONF_UNSET_UINT;
+    hmcf->stream_limit.one = NGX_CONF_UNSET_UINT;
+    hmcf->stream_limit.all = NGX_CONF_UNSET_UINT;
     hmcf->stream_max = NGX_CONF_UNSET_MSEC;
     hmcf->stream_ping = NGX_CONF_UNSET_MSEC;
 
@@ -387,10 +395,10 @@ ngx_http_holdfast_init_main_conf(ngx_conf_t *cf, void *conf)
     ngx_conf_init_msec_value(hmcf->warming_after, 1500);
     ngx_conf_init_msec_value(hmcf->quiet_after, 60000);
     ngx_conf_init_value(hmcf->secure_cookie, 0);
-    ngx_conf_init_uint_value(hmcf->hold_limit, 1000);
-    ngx_conf_init_uint_value(hmcf->hold_total, 10000);
-    ngx_conf_init_uint_value(hmcf->stream_limit, 1000);
-    ngx_conf_init_uint_value(hmcf->stream_total, 4000);
+    ngx_conf_init_uint_value(hmcf->hold_limit.one, 1000);
+    ngx_conf_init_uint_value(hmcf->hold_limit.all, 10000);
+    ngx_conf_init_uint_value(hmcf->stream_limit.one, 1000);
+    ngx_conf_init_uint_value(hmcf->stream_limit.all, 4000);
     ngx_conf_init_msec_value(hmcf->stream_max, 3600000);
     ngx_conf_init_msec_value(hmcf->stream_ping, 15000);
 

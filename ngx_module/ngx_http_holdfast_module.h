@@ -118,6 +118,12 @@ typedef struct {
 
 
 typedef struct {
+    ngx_uint_t                   one;
+    ngx_uint_t                   all;
+} ngx_http_holdfast_limit_t;
+
+
+typedef struct {
     ngx_shm_zone_t              *zone;
     ngx_addr_t                   keeper;
     ngx_addr_t                   door;
@@ -133,13 +139,11 @@ typedef struct {
     ngx_msec_t                   op_hold_max;
     ngx_msec_t                   warming_after;
     ngx_msec_t                   quiet_after;
-    ngx_uint_t                   hold_limit;    /* per sandbox */
-    ngx_uint_t                   hold_total;    /* per worker */
+    ngx_http_holdfast_limit_t    hold_limit;    /* per sandbox, per worker */
     ngx_int_t                    spares;        /* per worker */
     ngx_str_t                    streams;       /* folder; or none */
     ngx_fd_t                     streams_fd;
-    ngx_uint_t                   stream_limit;  /* per tenant and worker */
-    ngx_uint_t                   stream_total;  /* per worker */
+    ngx_http_holdfast_limit_t    stream_limit;  /* per tenant, per worker */
     ngx_msec_t                   stream_max;
     ngx_msec_t                   stream_ping;
     ngx_flag_t                   tokens_set;
@@ -306,9 +310,7 @@ char *ngx_http_holdfast_domain(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_holdfast_list(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-char *ngx_http_holdfast_limit(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_holdfast_stream_limit(ngx_conf_t *cf, ngx_command_t *cmd,
+char *ngx_http_holdfast_limit_slot(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_holdfast_mode_slot(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);

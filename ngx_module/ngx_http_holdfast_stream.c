@@ -357,7 +357,7 @@ ngx_http_holdfast_stream_handler(ngx_http_request_t *r)
                    "event streams are not available now");
     }
 
-    if (ngx_http_holdfast_stream_total >= hmcf->stream_total) {
+    if (ngx_http_holdfast_stream_total >= hmcf->stream_limit.all) {
         return ngx_http_holdfast_stream_refuse(r,
                    "there are too many open event streams");
     }
@@ -367,7 +367,7 @@ ngx_http_holdfast_stream_handler(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    if (readers->n >= hmcf->stream_limit) {
+    if (readers->n >= hmcf->stream_limit.one) {
         return ngx_http_holdfast_stream_refuse(r,
                    "this tenant has too many open event streams");
     }
