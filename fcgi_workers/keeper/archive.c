@@ -54,6 +54,7 @@ struct archives {
     struct keeper *k;
     struct job    *jobs;        /* the oldest first */
     int            packing, unpacking;
+    int64_t        bytes;       /* of all archives that rows name */
     struct timer   look;
 };
 
@@ -131,6 +132,25 @@ int64_t archive_bytes(const struct sandbox *sb)
     return bytes;
 }
 
+int64_t archive_total(const struct keeper *k)
+{
+    return k->archives->bytes;
+}
+
+static void ref_set(struct sandbox *sb, const char *ref)
+{
+    sb->k->archives->bytes -= archive_bytes(sb);
+    sandbox_text(&sb->archive_ref, ref);
+    sb->k->archives->bytes += archive_bytes(sb);
+    store_dirty(sb);
+}
+
+static void ref_count(struct sandbox *sb, void *arg)
+{
+    (void) arg;
+    sb->k->archives->bytes += archive_bytes(sb);
+}
+
 /* ---- jobs ---------------------------------------------------------------- */
 
 static void job_free(struct job *j)
@@ -173,6 +193,7 @@ static void job_error(const struct job *j, const struct pack_result *r,
 {
     const char *doing = j->packs ? "its workspace could not be archived"
         : "its archive could not be unpacked";
+    const char *code = j->packs ? "unavailable" : "wake_failed";
 
     if (j->given_up)
         err_set(e, "conflict", "it is needed otherwise: the work on its "
@@ -180,14 +201,14 @@ static void job_error(const struct job *j, const struct pack_result *r,
     else if (r->error == ENOSPC || r->error == EDQUOT)
         err_set(e, "disk_full", "%s: the disk is full", doing);
     else if (j->overdue)
-        err_set(e, "wake_failed", "%s within %lld s", doing,
+        err_set(e, code, "%s within %lld s", doing,
             (long long) j->sb->k->s->archive_timeout_s);
     else if (j->packs && r->error == ENAMETOOLONG)
         err_set(e, "conflict", "%s: a path in it is too long", doing);
     else if (r->error == EILSEQ)
-        err_set(e, "wake_failed", "%s: it is damaged", doing);
+        err_set(e, code, "%s: it is damaged", doing);
     else
-        err_set(e, "wake_failed", "%s: %s", doing, strerror(r->error));
+        err_set(e, code, "%s: %s", doing, strerror(r->error));
     e->retry_after_s = j->given_up ? 1 : 60;
 }
 
@@ -209,8 +230,7 @@ static int job_packed(struct job *j, struct pack_result *r)
         return -1;
     }
     ref_make(sb, r, ref, sizeof(ref));
-    sandbox_text(&sb->archive_ref, ref);
-    store_dirty(sb);
+    ref_set(sb, ref);
     return 0;
 }
 
@@ -481,7 +501,7 @@ static void archive_set_aside(void *arg, const struct err *e, int64_t freed)
     if (at != -1)
         close(at);
     if (e != NULL && has_home(sb)) {
-        sandbox_text(&sb->archive_ref, NULL);   /* `home` still counts */
+        ref_set(sb, NULL);      /* `home` still counts */
         archive_failed(sb, e);
         machine_defer(sb, ACT_UNPACKED);
         return;
@@ -558,12 +578,6 @@ void archive_look(struct sandbox *sb)
 
 /* ---- up ------------------------------------------------------------------ */
 
-static void archive_fetched(struct sandbox *sb)
-{
-    sandbox_text(&sb->archive_ref, NULL);
-    store_dirty(sb);
-}
-
 static void archive_unpacked(struct sandbox *sb, const struct err *e)
 {
     struct op *op;
@@ -573,7 +587,7 @@ static void archive_unpacked(struct sandbox *sb, const struct err *e)
         machine_event(sb, EV_FAILED);
         return;
     }
-    archive_fetched(sb);
+    ref_set(sb, NULL);
     for (op = sb->queue; op != NULL; op = op->next)
         op->fired = false;      /* what it wants begins only now */
     machine_event(sb, EV_DONE);
@@ -584,7 +598,7 @@ static void archive_chain(struct sandbox *sb, const struct err *e)
     void (*done)(struct sandbox *, const struct err *) = sb->fetched;
 
     if (e == NULL) {
-        archive_fetched(sb);
+        ref_set(sb, NULL);
         machine_defer(sb, ACT_UNPACKED);
     }
     sb->fetched = NULL;
@@ -616,6 +630,8 @@ void archive_drop(struct sandbox *sb)
     archive_path(sb, ENDING, path);
     if (unlink(path) == -1 && errno != ENOENT)
         log_warn("sandbox=%s its old archive: %s", sb->id, strerror(errno));
+    if (sb->archive_ref != NULL)
+        ref_set(sb, NULL);
 }
 
 /* ---- those that are due -------------------------------------------------- */
@@ -655,7 +671,7 @@ static void archive_tick(struct timer *t)
 
 /* A database from a backup may know less than the disk: what is only in an
  * archive stays there. */
-static void archive_found(struct keeper *k, const char *name)
+static void archive_found(struct keeper *k, const char *name, int64_t bytes)
 {
     const char     *end = strstr(name, ENDING);
     struct sandbox *sb;
@@ -671,18 +687,18 @@ static void archive_found(struct keeper *k, const char *name)
         archive_drop(sb);
     } else if (sb->archive_ref == NULL && sb->rung != RUNG_PURGING) {
         log_warn("sandbox=%s has no home, but an archive: taken up", sb->id);
-        snprintf(text, sizeof(text), "file:%s - 0 0", name);
-        sandbox_text(&sb->archive_ref, text);
+        snprintf(text, sizeof(text), "file:%s - %" PRId64 " 0", name, bytes);
+        ref_set(sb, text);
         sb->unproven = false;
         if (!rung_is_gone(sb->rung))
             sandbox_rung(sb, RUNG_ARCHIVED);
-        store_dirty(sb);
     }
 }
 
 static int archive_sweep(struct keeper *k, const char *path, struct err *e)
 {
     struct dirent *d;
+    struct stat    st;
     size_t         len;
     DIR           *dir = opendir(path);
 
@@ -694,7 +710,8 @@ static int archive_sweep(struct keeper *k, const char *path, struct err *e)
             && strcmp(d->d_name + len - strlen(HALF), HALF) == 0)
             unlinkat(dirfd(dir), d->d_name, 0);
         else
-            archive_found(k, d->d_name);
+            archive_found(k, d->d_name, fstatat(dirfd(dir), d->d_name, &st,
+                AT_SYMLINK_NOFOLLOW) == 0 ? (int64_t) st.st_size : 0);
     }
     closedir(dir);
     return 0;
@@ -711,6 +728,7 @@ int archive_open(struct keeper *k, struct err *e)
     a->k = k;
     a->look.owner = a;
     a->look.due = archive_tick;
+    sandbox_each(k, ref_count, NULL);
     if (k->s->archive_s > 0)
         loop_timer_set(k->loop, &a->look, 1000);
     snprintf(path, sizeof(path), "%s/archives", k->s->data_dir);

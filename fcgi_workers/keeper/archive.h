@@ -33,9 +33,11 @@ void archive_fetch(struct sandbox *sb,
     void (*done)(struct sandbox *sb, const struct err *e));
 /* Its queue or its gates have changed: give up what is not wanted. */
 void archive_look(struct sandbox *sb);
-/* Unlinks the file of a sandbox whose row does not name it any more. */
+/* The archive of a sandbox that does not need it any more: unlinked. */
 void archive_drop(struct sandbox *sb);
-/* Bytes of all archives that rows name. */
+/* Its archive's size; 0: it has none. */
 int64_t archive_bytes(const struct sandbox *sb);
+/* Of all archives together. */
+int64_t archive_total(const struct keeper *k);
 
 #endif

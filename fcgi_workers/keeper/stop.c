@@ -230,7 +230,6 @@ static void stop_purged(void *arg, const struct err *e, int64_t freed)
     }
     live_of(sb)->freed_bytes += archive_bytes(sb);
     archive_drop(sb);
-    sandbox_text(&sb->archive_ref, NULL);
     machine_event(sb, EV_DONE);
 }
 

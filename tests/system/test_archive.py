@@ -4,10 +4,10 @@ import glob
 import hashlib
 import os
 import signal
+import sqlite3
 import stat
 import subprocess
 import threading
-import time
 
 from case import Case, until
 
@@ -64,14 +64,52 @@ class Archives(Case):
                         what = hashlib.sha256(f.read()).hexdigest()
                 links.setdefault(st.st_ino, len(links))
                 seen[p[len(top):]] = (
-                    st.st_mode, st.st_uid, st.st_gid, st.st_size,
-                    st.st_mtime_ns, st.st_nlink, what,
+                    st.st_mode, st.st_uid, st.st_gid, st.st_mtime_ns,
+                    st.st_nlink, what,
+                    0 if stat.S_ISDIR(st.st_mode) else st.st_size,
                     [(a, os.getxattr(p, a, follow_symlinks=False))
                      for a in os.listxattr(p, follow_symlinks=False)])
         twins = {}
         for path in seen:
             twins.setdefault(os.lstat(top + path).st_ino, set()).add(path)
         return seen, sorted(sorted(t) for t in twins.values() if len(t) > 1)
+
+
+    def children(self):
+        """Pids of the keeper's that have a sandbox's uid."""
+        keepers = {str(p) for p in self.s.parts()["keeper"]}
+        found = []
+        for path in glob.glob("/proc/[0-9]*/status"):
+            try:
+                with open(path) as f:
+                    fields = dict(line.split(":\t", 1) for line in f
+                                  if ":\t" in line)
+            except OSError:
+                continue
+            if fields["PPid"].strip() in keepers and int(
+                    fields["Uid"].split()[0]) >= int(
+                    self.s.settings["uid_base"]):
+                found.append(int(path.split("/")[2]))
+        return found
+
+    def held_child(self, seconds=20):
+        """One in the middle of its work, and there it stays."""
+        until("a child works", self.children, seconds, every=0.002)
+        [pid] = self.children()
+        os.kill(pid, signal.SIGSTOP)
+        return pid
+
+    def later(self, *call):
+        """A call in a thread; its answer when it is asked for."""
+        answers = []
+        t = threading.Thread(
+            target=lambda: answers.append(self.s.api(*call)))
+        t.start()
+
+        def answer():
+            t.join(60)
+            return answers[0]
+        return answer
 
 
 class RoundTrip(Archives):
@@ -114,7 +152,8 @@ class RoundTrip(Archives):
         self.archive(box)
         self.status(200, s.preview(box, 3000))
         self.assertEqual("running", s.state(box))
-        self.archive(box)
+        until("no visit is in the way", lambda: s.api(
+            "POST", f"/v1/sandboxes/{box}/archive").status == 200, every=1)
         self.assertEqual("kept\n", s.sh(box, "cat $HOME/f"))
         s.stop_box(box)
         self.archive(box)
@@ -168,3 +207,201 @@ class RoundTrip(Archives):
         info = self.s.expect(200, "GET", "/v1/info").json
         self.assertTrue(info["features"]["archive"])
         self.assertEqual(0, info["limits"]["archive_s"])
+
+
+class Killed(Archives):
+    """At every moment there is one whole workspace."""
+    settings = {"archive_level": 15}
+
+    def setUp(self):
+        self.box = self.s.create_app(3000, ports=[3000])
+        self.s.sh(self.box, "head -c 16000000 /dev/urandom > $HOME/random;"
+                  "mkdir $HOME/m; cd $HOME/m; for i in $(seq 2000); do"
+                  " echo $i > $i; done")
+        self.before = self.look(self.box)
+        self.call = f"/v1/sandboxes/{self.box}/"
+
+    def tearDown(self):
+        self.s.purge(self.box)
+        self.assertEqual([], self.files())
+
+    def whole(self):
+        now = self.look(self.box)
+        self.assertEqual(set(self.before[0]), set(now[0]))
+        for path, what in self.before[0].items():
+            self.assertEqual(what, now[0][path], path)
+        self.assertEqual(self.before[1], now[1])
+
+    def kill_keeper(self):
+        gone = self.s.kill("keeper")
+        until("the keeper is back", lambda: not set(
+            self.s.parts().get("keeper", gone)) & set(gone), 30)
+
+    def test_keeper(self):
+        answer = self.later("POST", self.call + "archive")
+        self.held_child()
+        self.assertEqual([f"{self.box}.tmp"], self.files())
+        self.kill_keeper()
+        self.assertEqual(200, answer().status, answer())
+        self.assertEqual("archived", self.s.state(self.box))
+        answer = self.later("POST", self.call + "start")
+        self.held_child()
+        self.assertFalse(os.path.exists(self.home(self.box)))
+        self.kill_keeper()
+        self.assertEqual(200, answer().status, answer())
+        self.whole()
+        self.assertEqual([], self.files())
+
+    def test_child(self):
+        answer = self.later("POST", self.call + "archive")
+        os.kill(self.held_child(), signal.SIGKILL)
+        self.error(503, "unavailable", answer())
+        self.assertEqual("stopped", self.s.state(self.box))
+        self.assertIn("archive", self.s.get(self.box)["error_message"])
+        self.whole()
+        self.assertEqual([], self.files())
+        self.archive(self.box)
+        answer = self.later("POST", self.call + "start")
+        os.kill(self.held_child(), signal.SIGKILL)
+        self.error(503, "wake_failed", answer())
+        self.assertEqual("archived", self.s.state(self.box))
+        self.assertEqual([f"{self.box}.tar.zst"], self.files())
+        self.status(200, self.s.preview(self.box, 3000))
+        self.whole()
+
+    def test_somebody_comes(self):
+        """A visit does not wait for a pack that has just begun."""
+        answer = self.later("POST", self.call + "archive")
+        self.held_child()
+        self.status(200, self.s.preview(self.box, 3000))
+        self.error(409, "conflict", answer())
+        self.whole()
+        self.assertEqual([], self.files())
+        # And nobody unpacks what is about to be purged.
+        until("no visit is in the way", lambda: self.s.api(
+            "POST", self.call + "archive").status == 200, every=1)
+        answer = self.later("POST", self.call + "start")
+        self.held_child()
+        self.s.purge(self.box)
+        self.error(409, "conflict", answer())
+
+    def test_between_the_steps(self):
+        """What is on disk when power fails between two of them."""
+        s, box = self.s, self.box
+        archived, stopped, archiving, unpacking = 9, 7, 8, 10
+        home, file = self.home(box), self.file(box)
+        tree = f"{s.dir}/tree"
+        s.stop_box(box)
+        subprocess.run(["cp", "-a", home, tree], check=True)
+
+        def unpacked():
+            subprocess.run(["cp", "-a", tree, home], check=True)
+
+        def half_removed():
+            subprocess.run(["cp", "-a", tree, home + ".packed"], check=True)
+            os.unlink(home + ".packed/random")
+
+        def half_unpacked():
+            subprocess.run(["cp", "-a", tree, home + ".unpack"], check=True)
+            os.unlink(home + ".unpack/random")
+
+        for rung, keep_ref, prepare, then in (
+                (archiving, False, unpacked, "archived"),
+                (archiving, True, unpacked, "archived"),
+                (archiving, True, half_removed, "archived"),
+                (unpacking, True, half_unpacked, "stopped"),
+                (unpacking, True, unpacked, "stopped"),
+                (archived, True, half_removed, "archived"),
+                (stopped, False, unpacked, "stopped"),
+                (stopped, False, lambda: None, "archived")):
+            with self.subTest(rung=rung, ref=keep_ref, disk=prepare.__name__):
+                self.archive(box)
+                s.halt()
+                prepare()
+                with sqlite3.connect(f"{s.dir}/data/db/holdfast.db") as db:
+                    db.execute("UPDATE sandboxes SET rung=? WHERE id=?",
+                               (rung, box))
+                    if not keep_ref:
+                        db.execute("UPDATE sandboxes SET archive_ref=NULL")
+                db.close()
+                s.start()
+                until("it has settled", lambda: s.state(box) == then, 20)
+                s.expect(200, "POST", self.call + "start")
+                self.whole()
+                self.assertEqual([], self.files())
+                self.assertEqual([], glob.glob(home + ".*"))
+                s.stop_box(box)
+
+
+class Idle(Archives):
+    settings = {"archive_s": 1}
+
+    def test_by_itself(self):
+        s = self.s
+        box = s.create_app(3000, ports=[3000])
+        kept = s.create()
+        s.expect(201, "POST", f"/v1/sandboxes/{kept}/leases",
+                 {"ttl_s": 300, "reason": "not now"})
+        s.stop_box(kept)
+        s.stop_box(box)
+        until("it is archived", lambda: s.state(box) == "archived", 20)
+        self.assertEqual([f"{box}.tar.zst"], self.files())
+        self.assertEqual("stopped", s.state(kept))
+        self.status(200, s.preview(box, 3000))
+        self.assertEqual([], self.files())
+        s.stop_box(box)
+        until("it is archived again", lambda: s.state(box) == "archived", 20)
+        for b in (box, kept):
+            s.purge(b)
+
+
+class FullDisk(Archives):
+    """A data folder of 64 MB."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.s.halt()
+        cls.image = f"{cls.s.dir}/disk.img"
+        with open(cls.image, "wb") as f:
+            f.truncate(64 << 20)
+        subprocess.run(["mkfs.ext4", "-q", "-F", cls.image], check=True)
+        subprocess.run(["mount", "-o", "loop", cls.image,
+                        f"{cls.s.dir}/data"], check=True)
+        cls.s.start()
+
+    def fill(self, leave):
+        """Takes what is free but `leave` bytes."""
+        v = os.statvfs(f"{self.s.dir}/data")
+        with open(f"{self.s.dir}/data/fill", "wb") as f:
+            os.posix_fallocate(f.fileno(), 0,
+                               v.f_bavail * v.f_frsize - leave)
+
+    def free(self):
+        os.unlink(f"{self.s.dir}/data/fill")
+
+    def test_full_disk(self):
+        s = self.s
+        box = s.create()
+        s.sh(box, "head -c 16000000 /dev/urandom > $HOME/f")
+        before = self.look(box)
+        self.fill(4 << 20)
+        a = s.api("POST", f"/v1/sandboxes/{box}/archive")
+        self.error(507, "disk_full", a)
+        self.assertEqual("stopped", s.state(box))
+        self.assertIn("disk", s.get(box)["error_message"])
+        self.assertEqual([], self.files())
+        self.assertEqual(before, self.look(box))
+        self.free()
+        self.archive(box)
+        self.fill(4 << 20)
+        a = s.api("POST", f"/v1/sandboxes/{box}/start")
+        self.error(507, "disk_full", a)
+        self.assertIn(s.preview(box, 3000).status, (503, 507))
+        self.assertEqual("archived", s.state(box))
+        self.assertEqual([f"{box}.tar.zst"], self.files())
+        self.assertFalse(os.path.exists(self.home(box) + ".unpack"))
+        self.free()
+        s.expect(200, "POST", f"/v1/sandboxes/{box}/start")
+        self.assertEqual(before, self.look(box))
+        s.purge(box)
