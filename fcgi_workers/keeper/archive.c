@@ -34,7 +34,7 @@
 
 #define LOOK_MS  60000          /* for those that are due, at most so late */
 #define LOOK_SOON_MS 1000
-#define AGAIN_MS 60000          /* after a pack that failed */
+#define AGAIN_MS 600000         /* after a pack that failed */
 #define DUE_MAX  64             /* at one look */
 #define ENDING   ".tar.zst"
 #define HALF     ".tmp"
@@ -53,6 +53,7 @@ struct job {
 struct archives {
     struct keeper *k;
     struct job    *jobs;        /* the oldest first */
+    int            empty;       /* folder of that name */
     int            packing, unpacking;
     int64_t        bytes;       /* of all archives that rows name */
     struct timer   look;
@@ -320,7 +321,8 @@ static void job_overdue(struct timer *t)
 static int job_fork(struct job *j, int home, int file)
 {
     const struct settings *s = j->sb->k->s;
-    struct pack_job        p = { .home = home, .file = file,
+    struct pack_job        p = { .empty = j->sb->k->archives->empty,
+        .home = home, .file = file,
         .uid = (uid_t) j->sb->uid, .keeper = getpid(),
         .level = (int) s->archive_level,
         .reserve_percent = (int) s->disk_reserve_percent };
@@ -466,6 +468,7 @@ static void archive_cleared(void *arg, const struct err *e, int64_t freed)
         log_warn("sandbox=%s %s", sb->id, e->msg);
     log_info("sandbox=%s archived: %" PRId64 " bytes for %" PRId64, sb->id,
         archive_bytes(sb), freed);
+    sb->set_aside = false;
     sandbox_why(sb, NULL);
     machine_event(sb, EV_DONE);
 }
@@ -501,6 +504,7 @@ static void archive_set_aside(void *arg, const struct err *e, int64_t freed)
     if (at != -1)
         close(at);
     if (e != NULL && has_home(sb)) {
+        sb->set_aside = false;
         ref_set(sb, NULL);      /* `home` still counts */
         archive_failed(sb, e);
         machine_defer(sb, ACT_UNPACKED);
@@ -545,7 +549,10 @@ void archive_begin(struct sandbox *sb)
 {
     struct err e;
 
+    if (sb->job != NULL || sb->set_aside)
+        return;                 /* told twice after a restart */
     if (sb->archive_ref != NULL) {
+        sb->set_aside = true;
         workspace_clear(sb, archive_set_aside, sb);
     } else if (pack_unwanted(sb)) {
         err_set(&e, "conflict", "it is needed: it is not archived");
@@ -607,6 +614,8 @@ static void archive_chain(struct sandbox *sb, const struct err *e)
 
 void archive_unpack(struct sandbox *sb)
 {
+    if (sb->job != NULL)
+        return;
     if (has_home(sb) || sb->archive_ref == NULL)
         archive_unpacked(sb, NULL);     /* it was, before the keeper died */
     else
@@ -645,7 +654,8 @@ static void archive_due(struct sandbox *sb, void *arg)
 {
     struct dues *d = arg;
 
-    if (d->left == 0 || sb->rung != RUNG_STOPPED || sb->job != NULL || sb->erased
+    if (d->left == 0 || sb->rung != RUNG_STOPPED || sb->job != NULL
+        || sb->erased
         || sb->stopped_ms + sb->k->s->archive_s * 1000 > d->now
         || sb->archive_again_ms > loop_now_ms(sb->k->loop)
         || !reaper_may_push(sb))
@@ -717,6 +727,15 @@ static int archive_sweep(struct keeper *k, const char *path, struct err *e)
     return 0;
 }
 
+static int archive_folder(struct keeper *k, const char *name,
+    char path[PATH_MAX], mode_t mode, struct err *e)
+{
+    snprintf(path, PATH_MAX, "%s/archives%s", k->s->data_dir, name);
+    if (mkdir(path, mode) == -1 && errno != EEXIST)
+        return err_errno(e, "make %s", path);
+    return 0;
+}
+
 int archive_open(struct keeper *k, struct err *e)
 {
     struct archives *a = calloc(1, sizeof(*a));
@@ -726,14 +745,19 @@ int archive_open(struct keeper *k, struct err *e)
         return err_set(e, "internal", "out of memory");
     k->archives = a;
     a->k = k;
+    a->empty = -1;
     a->look.owner = a;
     a->look.due = archive_tick;
     sandbox_each(k, ref_count, NULL);
     if (k->s->archive_s > 0)
         loop_timer_set(k->loop, &a->look, 1000);
-    snprintf(path, sizeof(path), "%s/archives", k->s->data_dir);
-    if (mkdir(path, 0700) == -1 && errno != EEXIST)
-        return err_errno(e, "make %s", path);
+    if (archive_folder(k, "", path, 0700, e) == -1
+        || archive_folder(k, "/empty", path, 0755, e) == -1)
+        return -1;
+    a->empty = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (a->empty == -1)
+        return err_errno(e, "open %s", path);
+    *strrchr(path, '/') = '\0';
     return archive_sweep(k, path, e);
 }
 
@@ -752,6 +776,8 @@ void archive_close(struct keeper *k)
         }
         job_free(j);
     }
+    if (a->empty >= 0)
+        close(a->empty);
     free(a);
     k->archives = NULL;
 }

@@ -4,6 +4,7 @@
  *
  *   <data_dir>/archives/<id>.tar.zst    whole, if a row's archive_ref names it
  *                       <id>.tmp        being written
+ *                       empty           the root of children
  *   <data_dir>/sandboxes/<id>/home      whole, whenever there is one
  *                             home.packed, home.unpack    junk
  *

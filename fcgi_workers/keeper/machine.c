@@ -49,7 +49,8 @@ static void machine_times(struct sandbox *sb, enum rung from)
         sb->stopped_by = STOPPED_NOBODY;
         sandbox_why(sb, NULL);
     }
-    if (sb->rung == RUNG_STOPPED && from != RUNG_STOPPED) {
+    if (sb->rung == RUNG_STOPPED && from != RUNG_STOPPED
+        && from != RUNG_ARCHIVING && from != RUNG_UNPACKING) {
         sb->stopped_ms = now;
         sb->pid = 0;
     }

@@ -2,8 +2,7 @@
  * pack: see pack.h. libarchive does the format.
  *
  * Nobody else changes the home meanwhile: its sandbox is stopped. To read
- * files that their owner took the rights from, packing keeps one capability,
- * which within the chroot reaches nothing but the home.
+ * files that their owner took the rights from, packing keeps one capability.
  */
 #include "pack.h"
 
@@ -79,7 +78,7 @@ static int pack_room(int fd, size_t bytes)
 
 static void pack_begin(const struct pack_job *j, uint64_t caps)
 {
-    int           keep[3] = { j->home, j->file, j->out };
+    int           keep[4] = { j->empty, j->home, j->file, j->out };
 #ifndef __SANITIZE_ADDRESS__
     struct rlimit memory = { MEMORY_MAX, MEMORY_MAX };
 #endif
@@ -87,9 +86,14 @@ static void pack_begin(const struct pack_job *j, uint64_t caps)
 
     pack.job = j;
     pack.unlooked = ROOM_EACH;
-    child_begin(keep, 3);
+    child_begin(keep, 4);
     umask(0);
-    if (fchdir(j->home) == -1 || chroot(".") == -1
+    pack.digest = EVP_MD_CTX_new();
+    if (pack.digest == NULL
+        || EVP_DigestInit_ex(pack.digest, EVP_sha256(), NULL) != 1)
+        pack_end(PACK_BEGIN, ENOMEM);
+    if (fchdir(j->empty) == -1 || chroot(".") == -1
+        || fchdir(j->home) == -1
         || child_become(j->uid, caps, j->keeper) == -1
         || setrlimit(RLIMIT_CORE, &core) == -1)
         pack_end(PACK_BEGIN, errno);
@@ -97,10 +101,6 @@ static void pack_begin(const struct pack_job *j, uint64_t caps)
     if (setrlimit(RLIMIT_AS, &memory) == -1)
         pack_end(PACK_BEGIN, errno);
 #endif
-    pack.digest = EVP_MD_CTX_new();
-    if (pack.digest == NULL
-        || EVP_DigestInit_ex(pack.digest, EVP_sha256(), NULL) != 1)
-        pack_end(PACK_BEGIN, ENOMEM);
 }
 
 /* ---- the archive's bytes ------------------------------------------------- */
@@ -366,7 +366,9 @@ void unpack_child(const struct pack_job *j)
     disk = archive_write_disk_new();
     if (disk == NULL || archive_write_disk_set_options(disk,
             ARCHIVE_EXTRACT_PERM | ARCHIVE_EXTRACT_TIME
-            | ARCHIVE_EXTRACT_XATTR) != ARCHIVE_OK)
+            | ARCHIVE_EXTRACT_XATTR | ARCHIVE_EXTRACT_SECURE_SYMLINKS
+            | ARCHIVE_EXTRACT_SECURE_NODOTDOT
+            | ARCHIVE_EXTRACT_SECURE_NOABSOLUTEPATHS) != ARCHIVE_OK)
         pack_end(PACK_BEGIN, ENOMEM);
     while ((rc = archive_read_next_header(in, &entry)) == ARCHIVE_OK)
         get_entry(in, disk, entry);

@@ -2,7 +2,9 @@
  * pack: a home into one zstd tar and back: the part that runs in a child.
  *
  * Both functions are for a fresh child process (child.h): they take the
- * sandbox's uid, lock themselves into the home by chroot, and never return.
+ * sandbox's uid and never return. Their root is an empty folder: no library
+ * may take a file of its own from a place that a sandbox could fill. The home
+ * is the working directory; nothing in it is followed.
  * The result goes through a pipe; a pipe that ends without one is a failure.
  *
  * What is kept: names as bytes, modes, times, links of both kinds, holes,
@@ -27,6 +29,7 @@ struct pack_result {
 };
 
 struct pack_job {
+    int      empty;             /* a folder of root's, with nothing in it */
     int      home;              /* to be packed, or empty and to be filled */
     int      file;              /* the archive, open for both */
     int      out;               /* the pipe for the result */

@@ -73,6 +73,7 @@ struct sandbox {
     bool            oom;        /* the kernel killed something in it */
     bool            plugged;    /* it may have an interface, door handles */
     bool            small;      /* frozen, and holds next to no memory */
+    bool            set_aside;  /* packed, what was before is going */
     bool            unpacked;   /* its way up goes on after that */
     bool            unproven;   /* said to run, not yet seen to */
 };
