@@ -320,6 +320,19 @@ class Stack(Traces):
     def preview_host(self, box, port=3000):
         return f"s-{box}-{port}.preview.localhost"
 
+    def cgroup(self, box, v1, v2):
+        """What a file of the sandbox's memory group says."""
+        pid = self.docker.inspect(self.container(box)["Id"])["State"]["Pid"]
+        with open(f"/proc/{pid}/cgroup") as f:
+            groups = dict(line.strip().split(":", 2)[1:] for line in f)
+        path = f"/sys/fs/cgroup/memory{groups['memory']}/{v1}" \
+            if "memory" in groups else f"/sys/fs/cgroup{groups['']}/{v2}"
+        with open(path) as f:
+            return int(f.read())
+
+    def memory(self, box):
+        return self.cgroup(box, "memory.usage_in_bytes", "memory.current")
+
     def preview(self, box, port=3000, path="/", method="GET", body=None,
                 headers=None, timeout=70):
         headers = {"Host": self.preview_host(box, port), **(headers or {})}
