@@ -26,7 +26,7 @@ LDFLAGS ?= -Wl,-z,relro,-z,now
 ifneq ($(SANITIZE),)
 HARDEN := -fsanitize=$(SANITIZE) -fno-omit-frame-pointer
 endif
-LIBS   := json-c libcurl sqlite3 hiredis libcrypto libnftables
+LIBS   := json-c libcurl sqlite3 hiredis libcrypto libnftables libarchive
 CPPFLAGS += -D_GNU_SOURCE -DHOLDFAST_VERSION='"$(VERSION)"' \
             $(shell pkg-config --cflags $(LIBS) 2>/dev/null)
 LDLIBS := $(shell pkg-config --libs $(LIBS) 2>/dev/null) -lfcgi -lpthread

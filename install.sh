@@ -36,7 +36,7 @@ hint=
 packages=(
     gcc make libc6-dev musl-tools pkg-config nginx-dev libfcgi-dev
     libsqlite3-dev libjson-c-dev libcurl4-openssl-dev libhiredis-dev
-    libssl-dev libnftables-dev
+    libssl-dev libnftables-dev libarchive-dev
     nginx redis-server docker.io nftables iproute2 iptables procps
     ca-certificates curl
     mmdebstrap zstd

@@ -287,6 +287,7 @@ static void info_limits(struct buf *b, const struct settings *s)
         { "disk_default_mb", s->disk_default },
         { "idle_s", s->idle_s },
         { "freeze_s", s->freeze_s },
+        { "archive_s", s->archive_s },
         { "keepalive_s", s->keepalive_s },
         { "sandboxes_max", s->sandboxes_max },
         { "tenant_sandboxes_max", s->tenant_sandboxes_max },

@@ -11,7 +11,6 @@
 #define FILES   "the host serves files in a later version; use exec"
 #define PROCS   "background processes come in a later version; use exec"
 #define TASKS   "agent tasks come in a later version; use exec"
-#define RUNGS   "a later version lets callers choose the rung; use stop"
 #define SNAPS   "snapshots come in a later version"
 #define HOOKS   "webhooks come in a later version"
 
@@ -49,6 +48,7 @@ const struct route routes[] = {
     { "POST", S "/stop", api_op, NEED_WRITE, 0, "stop" },
     { "POST", S "/restart", api_op, NEED_WRITE, 0, "restart" },
     { "POST", S "/freeze", api_op, NEED_WRITE, 0, "freeze" },
+    { "POST", S "/archive", api_op, NEED_WRITE, 0, "archive" },
     { "GET", S "/idle", api_op, NEED_READ, 0, "idle" },
     { "POST", S "/leases", api_lease, NEED_WRITE, ROUTE_BODY, "lease" },
     { "GET", S "/leases", api_op, NEED_READ, 0, "leases" },
@@ -68,7 +68,6 @@ const struct route routes[] = {
     { "GET", "/v1/audit", api_audit, NEED_ADMIN, 0, NULL },
 
     /* Named in the contract, answered 501 until they are there. */
-    { "POST", S "/archive", api_later, NEED_WRITE, 0, RUNGS },
     { "GET", S "/services", api_later, NEED_READ, 0,
         "the states of services come in a later version" },
     { "GET", S "/setup", api_later, NEED_READ, 0,

@@ -136,6 +136,15 @@ SET_NUM(idle_s, 900, 10, 31536000,
     "Stopped after so many idle seconds.")
 SET_NUM(freeze_s, 120, 0, 31536000,
     "Frozen after so many idle seconds. 0: never.")
+SET_NUM(archive_s, 0, 0, 315360000,
+    "Archived after so many seconds stopped: the workspace becomes one "
+    "compressed file, the container goes. 0: never.")
+SET_NUM(archive_level, 3, 1, 19,
+    "How hard zstd tries; higher is smaller and slower.")
+SET_NUM(archive_jobs, 2, 1, 64,
+    "So many workspaces are packed, and as many unpacked, at the same time.")
+SET_NUM(archive_timeout_s, 3600, 10, 86400,
+    "Packing or unpacking one workspace that takes longer has failed.")
 SET_FLAG(frozen_reclaim, true,
     "Give the memory of a frozen sandbox back to the machine: written to swap "
     "or dropped.")

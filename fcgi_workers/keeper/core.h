@@ -37,6 +37,7 @@ struct reaper;
 struct reclaims;
 struct pressure;
 struct outbox;
+struct archives;
 struct sandbox;
 
 struct keeper {
@@ -55,6 +56,7 @@ struct keeper {
     struct reclaims       *reclaims;
     struct pressure       *pressure;
     struct outbox         *outbox;
+    struct archives       *archives;
     struct engine         *engine;
     struct engine_caps     caps;
     struct crypt_key       key;

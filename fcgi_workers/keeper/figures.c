@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "../common/row.h"
+#include "archive.h"
 
 #define BUCKETS 11
 
@@ -146,4 +147,8 @@ void figures_render(const struct keeper *k, struct buf *b)
     for (i = 0; i < RUNG_COUNT; i++)
         buf_printf(b, "holdfast_moves_total{node=\"%s\",rung=\"%s\"} %"
             PRIu64 "\n", node, rung_name((enum rung) i), figures.reached[i]);
+    buf_printf(b, "# HELP holdfast_archive_bytes What archived workspaces "
+        "take on disk.\n# TYPE holdfast_archive_bytes gauge\n"
+        "holdfast_archive_bytes{node=\"%s\"} %" PRId64 "\n", node,
+        archive_total(k));
 }

@@ -18,6 +18,7 @@
 #include "../common/log.h"
 #include "account.h"
 #include "admission.h"
+#include "archive.h"
 #include "core.h"
 #include "inquiry.h"
 #include "leases.h"
@@ -163,7 +164,7 @@ static int keeper_open(struct keeper *k, struct err *e)
         || sandboxes_open(k, e) == -1 || leases_open(k, e) == -1
         || admission_open(k, e) == -1
         || reaper_open(k, e) == -1 || reclaim_open(k, e) == -1
-        || pressure_open(k, e) == -1
+        || pressure_open(k, e) == -1 || archive_open(k, e) == -1
         || news_open(k, e) == -1 || peers_open(k, e) == -1
         || links_open(k, FD_LINKS, e) == -1
         || ops_open(k, FD_OPS, e) == -1
@@ -207,6 +208,7 @@ static void keeper_close(struct keeper *k)
     reaper_close(k);
     reclaim_close(k);
     pressure_close(k);
+    archive_close(k);
     engine_free(k->engine);
     outbox_close(k);
     ops_close(k);

@@ -16,6 +16,7 @@
 #include "../common/maintenance.h"
 #include "account.h"
 #include "admission.h"
+#include "archive.h"
 #include "figures.h"
 #include "links.h"
 #include "news.h"
@@ -48,7 +49,8 @@ static void machine_times(struct sandbox *sb, enum rung from)
         sb->stopped_by = STOPPED_NOBODY;
         sandbox_why(sb, NULL);
     }
-    if (sb->rung == RUNG_STOPPED && from != RUNG_STOPPED) {
+    if (sb->rung == RUNG_STOPPED && from != RUNG_STOPPED
+        && from != RUNG_ARCHIVING && from != RUNG_UNPACKING) {
         sb->stopped_ms = now;
         sb->pid = 0;
     }
@@ -141,10 +143,16 @@ static bool is_purged(const struct sandbox *sb)
     return sb->erased;
 }
 
+static bool is_archived(const struct sandbox *sb)
+{
+    return sb->rung == RUNG_ARCHIVED;
+}
+
 static const struct goal goal_create = { EV_CREATE, is_awake };
 static const struct goal goal_awake  = { EV_WANT, is_awake };
 static const struct goal goal_freeze = { EV_FREEZE, is_frozen };
 static const struct goal goal_stop   = { EV_STOP, is_stopped };
+static const struct goal goal_archive = { EV_ARCHIVE, is_archived };
 static const struct goal goal_delete = { EV_DELETE, is_deleted };
 static const struct goal goal_purge  = { EV_PURGE, is_purged };
 
@@ -159,6 +167,8 @@ static const struct goal *machine_goal(const struct op *op)
         return &goal_stop;
     case OP_RESTART:
         return op->phase == 0 ? &goal_stop : &goal_awake;
+    case OP_ARCHIVE:
+        return op->phase == 0 ? &goal_stop : &goal_archive;
     case OP_DELETE:
         return &goal_delete;
     case OP_PURGE:
@@ -209,6 +219,7 @@ void machine_refuse(struct sandbox *sb, const struct err *e)
 
 static void machine_missed(struct sandbox *sb, struct op *op)
 {
+    bool       starts = machine_goal(op) != &goal_archive;
     struct err e;
 
     if (op->kind == OP_CREATE && op->phase == 0 && !sb->erased
@@ -225,7 +236,8 @@ static void machine_missed(struct sandbox *sb, struct op *op)
         sandbox_error(sb, &e);
     machine_pop(sb, &e);
     /* Those that waited for the same start have had their try, too. */
-    for (op = sb->queue; op != NULL && machine_goal(op) == &goal_awake;
+    for (op = starts ? sb->queue : NULL;
+        op != NULL && machine_goal(op) == &goal_awake;
         op = op->next)
         op->fired = true;
 }
@@ -237,11 +249,13 @@ static void machine_reached(struct sandbox *sb, struct op *op)
     if (op->kind == OP_CREATE && op->phase == 1) {
         sandbox_error(sb, &e);
         machine_pop(sb, &e);
-    } else if (op->kind == OP_RESTART && op->phase == 0) {
+    } else if ((op->kind == OP_RESTART || op->kind == OP_ARCHIVE)
+        && op->phase == 0) {
         op->phase = 1;
         op->fired = false;
     } else {
-        if (op->kind == OP_STOP && sb->stopped_by != STOPPED_CALLER) {
+        if ((op->kind == OP_STOP || op->kind == OP_ARCHIVE)
+            && sb->stopped_by != STOPPED_CALLER) {
             sb->stopped_by = STOPPED_CALLER;
             store_dirty(sb);
         }
@@ -274,6 +288,7 @@ void machine_look(struct sandbox *sb)
 {
     struct op *op;
 
+    archive_look(sb);
     while ((op = sb->queue) != NULL) {
         switch (machine_reach(sb, op)) {
         case REACHED:
@@ -284,7 +299,7 @@ void machine_look(struct sandbox *sb)
             break;
         case TELL:
             op->fired = true;
-            if (op->kind == OP_STOP)
+            if (op->kind == OP_STOP || op->kind == OP_ARCHIVE)
                 sb->stopped_by = STOPPED_CALLER;
             if (op->kind == OP_FREEZE && sb->rung == RUNG_RUNNING)
                 reaper_freeze(sb);
@@ -366,15 +381,6 @@ static void machine_fell(struct sandbox *sb)
         wait > FALL_WAIT_MAX ? FALL_WAIT_MAX : wait);
 }
 
-static void machine_later(struct sandbox *sb)
-{
-    struct err e;
-
-    err_set(&e, "not_implemented", "archives are not there yet");
-    sandbox_why(sb, &e);
-    machine_event(sb, EV_FAILED);
-}
-
 static void machine_erase(struct sandbox *sb)
 {
     sb->erased = true;
@@ -410,8 +416,12 @@ static void machine_run(struct sandbox *sb, enum action act)
         stop_tidy(sb);
         break;
     case ACT_FELL_STARTING: start_fell(sb); break;
-    case ACT_ARCHIVE:
-    case ACT_UNPACK:        machine_later(sb); break;
+    case ACT_ARCHIVE:       archive_begin(sb); break;
+    case ACT_UNPACK:        archive_unpack(sb); break;
+    case ACT_UNPACKED:
+        if (sb->archive_ref == NULL)
+            archive_drop(sb);
+        break;
     case ACT_REMOVE:        stop_remove(sb); break;
     case ACT_PURGE:         stop_purge(sb); break;
     case ACT_ERASE:         machine_erase(sb); break;

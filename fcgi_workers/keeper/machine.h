@@ -36,7 +36,7 @@ enum action {
     ACT_AWAKE_AGAIN,    /* it runs: only the route is made anew */
     ACT_FELL,           /* tidy up after a container that died */
     ACT_FELL_STARTING,  /* the chain decides: once more, or failed */
-    ACT_ARCHIVE, ACT_UNPACK,
+    ACT_ARCHIVE, ACT_UNPACK, ACT_UNPACKED,
     ACT_REMOVE, ACT_PURGE, ACT_ERASE,
     ACT_RENEW,          /* in no cell: start_renew */
     ACT_COUNT

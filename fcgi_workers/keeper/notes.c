@@ -26,6 +26,10 @@ static void note_waking(struct sandbox *sb, enum rung from)
     char        data[96];
     const char *cause = "always_on";
 
+    if (sb->unpacked && sb->rung == RUNG_STARTING) {
+        sb->unpacked = false;   /* told when the unpacking began */
+        return;
+    }
     if (!rung_at_rest(from) || from == RUNG_RUNNING)
         return;                 /* a start that goes on after a stop */
     if (sb->queue != NULL)
@@ -91,13 +95,16 @@ void note_moved(struct sandbox *sb, enum rung from)
         break;
     case RUNG_STARTING:
     case RUNG_THAWING:
+    case RUNG_UNPACKING:
         note_waking(sb, from);
         break;
     case RUNG_RUNNING:
         note_running(sb, from);
         break;
     case RUNG_STOPPED:
-        note_stopped(sb);
+        sb->unpacked = from == RUNG_UNPACKING;
+        if (!sb->unpacked && from != RUNG_ARCHIVING)
+            note_stopped(sb);
         break;
     case RUNG_ERROR:
         note_error(sb);

@@ -32,6 +32,7 @@ static const struct op_kind_row {
     [OP_START]          = { "start", 200, BODY_ROW, true },
     [OP_STOP]           = { "stop", 200, BODY_ROW, true },
     [OP_FREEZE]         = { "freeze", 200, BODY_ROW, true },
+    [OP_ARCHIVE]        = { "archive", 200, BODY_ROW, true },
     [OP_RESTART]        = { "restart", 200, BODY_ROW, true },
     [OP_DELETE]         = { "delete", 204, BODY_NONE, true },
     [OP_PURGE]          = { "purge", 200, BODY_PURGE, true },

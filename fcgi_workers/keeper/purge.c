@@ -12,24 +12,25 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "../common/log.h"
+#include "child.h"
 
 #define PURGE_MS      600000    /* a child that takes longer is killed */
 #define PURGE_ENTRIES 50000000
 #define LOGS_MAX      4096
+#define TOPS_MAX      4
 
 struct purge {
     struct sandbox *sb;
+    bool            clears;     /* what archive.c set aside, no more */
     pid_t           pid;
     struct watch    watch;      /* the pipe that it tells its result by */
     struct timer    deadline;
@@ -170,46 +171,18 @@ failed:
     return -1;
 }
 
-/* Descriptors of the keeper must not outlive it, or its gates would not see
- * it go. */
-static void purge_close_others(const int *keep, int n)
-{
-    unsigned from = 3, low;
-    int      i, round;
-
-    for (round = 0; round < n; round++) {
-        low = ~0u;
-        for (i = 0; i < n; i++) {
-            if ((unsigned) keep[i] >= from && (unsigned) keep[i] < low)
-                low = (unsigned) keep[i];
-        }
-        if (low > from)
-            close_range(from, low - 1, 0);
-        from = low + 1;
-    }
-    close_range(from, ~0u, 0);
-}
-
 static void purge_child(const int *tops, int ntops, uid_t uid, int out,
     pid_t keeper)
 {
     struct purge_result r = { 0, 0 };
     struct walk         w = { 0 };
-    sigset_t            none;
-    int                 keep[3], i, rc = 0;
+    int                 keep[TOPS_MAX + 1], i, rc;
 
     for (i = 0; i < ntops; i++)
         keep[i] = tops[i];
     keep[ntops] = out;
-    purge_close_others(keep, ntops + 1);
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    if (setgroups(0, NULL) == -1 || setresgid(uid, uid, uid) == -1
-        || setresuid(uid, uid, uid) == -1)
-        rc = -1;
-    /* After the change of uid, which clears it. */
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) == -1 || getppid() != keeper)
-        _exit(1);
+    child_begin(keep, ntops + 1);
+    rc = child_become(uid, 0, keeper);
     for (i = 0; i < ntops && rc != -1; i++) {
         w.top = tops[i];
         fchmod(w.top, 0700);
@@ -258,7 +231,8 @@ static int purge_rest(struct sandbox *sb, int at)
     static const char *const files[] = { "passwd", "group", "passwd.new",
         "group.new" };
     static const char *const dirs[] = { "home", "home.new/workspace/app",
-        "home.new/workspace", "home.new", "spool", "logs" };
+        "home.new/workspace", "home.new", "home.packed", "home.unpack",
+        "spool", "logs" };
     char   path[PATH_MAX];
     size_t i;
 
@@ -269,6 +243,16 @@ static int purge_rest(struct sandbox *sb, int at)
     snprintf(path, sizeof(path), "%s/sandboxes/%s", sb->k->s->data_dir,
         sb->id);
     return rmdir(path) == -1 && errno != ENOENT ? -1 : 0;
+}
+
+/* All that archive.c may have left is gone? */
+static int purge_aside(int at)
+{
+    if ((unlinkat(at, "home.packed", AT_REMOVEDIR) == -1 && errno != ENOENT)
+        || (unlinkat(at, "home.unpack", AT_REMOVEDIR) == -1
+            && errno != ENOENT))
+        return -1;
+    return 0;
 }
 
 static void purge_end(struct purge *p, const struct err *e, int64_t freed)
@@ -308,10 +292,11 @@ static void purge_ready(struct watch *w, uint32_t events)
     snprintf(path, sizeof(path), "%s/sandboxes/%s", p->sb->k->s->data_dir,
         p->sb->id);
     at = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (at != -1)
+    if (at != -1 && !p->clears)
         r.freed += purge_logs(at);
     if ((at == -1 && errno != ENOENT)
-        || (at != -1 && purge_rest(p->sb, at) == -1))
+        || (at != -1 && (p->clears ? purge_aside(at)
+            : purge_rest(p->sb, at)) == -1))
         err_errno(&e, "remove the workspace of %s", p->sb->id);
     if (at != -1)
         close(at);
@@ -342,13 +327,14 @@ static void purge_failed(struct timer *t)
 
 static int purge_fork(struct purge *p, int at)
 {
-    static const char *const names[] = { "home", "spool" };
+    static const char *const names[TOPS_MAX] = { "home.packed",
+        "home.unpack", "home", "spool" };
     pid_t keeper = getpid();
-    int   tops[2], n = 0, out[2], i, fd;
+    int   tops[TOPS_MAX], n = 0, out[2], i, fd;
 
     if (pipe2(out, O_CLOEXEC | O_NONBLOCK) == -1)
         return -1;
-    for (i = 0; i < 2; i++) {
+    for (i = 0; i < (p->clears ? 2 : TOPS_MAX); i++) {
         fd = openat(at, names[i], O_RDONLY | O_DIRECTORY | O_NOFOLLOW
             | O_CLOEXEC);
         if (fd != -1)
@@ -372,7 +358,7 @@ static int purge_fork(struct purge *p, int at)
     return loop_add(p->sb->k->loop, &p->watch, EPOLLIN);
 }
 
-void workspace_purge(struct sandbox *sb,
+static void purge_begin(struct sandbox *sb, bool clears,
     void (*done)(void *arg, const struct err *e, int64_t freed), void *arg)
 {
     struct purge *p = calloc(1, sizeof(*p));
@@ -382,6 +368,7 @@ void workspace_purge(struct sandbox *sb,
     if (p == NULL)
         log_fatal("out of memory");
     p->sb = sb;
+    p->clears = clears;
     p->done = done;
     p->arg = arg;
     p->watch.fd = -1;
@@ -398,4 +385,16 @@ void workspace_purge(struct sandbox *sb,
     p->deadline.due = at == -1 && errno == ENOENT ? purge_nothing
         : purge_failed;
     loop_timer_set(sb->k->loop, &p->deadline, 0);
+}
+
+void workspace_purge(struct sandbox *sb,
+    void (*done)(void *arg, const struct err *e, int64_t freed), void *arg)
+{
+    purge_begin(sb, false, done, arg);
+}
+
+void workspace_clear(struct sandbox *sb,
+    void (*done)(void *arg, const struct err *e, int64_t freed), void *arg)
+{
+    purge_begin(sb, true, done, arg);
 }

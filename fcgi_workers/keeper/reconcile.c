@@ -150,6 +150,14 @@ static void reconcile_asleep(struct sandbox *sb,
         if (first)
             machine_defer(sb, ACT_STOP);
         break;
+    case RUNG_ARCHIVING:
+        if (first)
+            machine_defer(sb, ACT_ARCHIVE);
+        break;
+    case RUNG_UNPACKING:
+        if (first)
+            machine_defer(sb, ACT_UNPACK);
+        break;
     case RUNG_DELETING:
         if (first)
             machine_defer(sb, ACT_REMOVE);
@@ -165,6 +173,8 @@ static void reconcile_asleep(struct sandbox *sb,
             log_warn("sandbox=%s is %s, but its container runs: stopped",
                 sb->id, rung_name(sb->rung));
             engine_stop(sb->k->engine, st->ref, 1, stopped_extra, NULL);
+        } else if (st != NULL && sb->rung == RUNG_ARCHIVED) {
+            engine_remove(sb->k->engine, st->ref, removed_extra, NULL);
         }
         break;
     case RUNG_DELETED:

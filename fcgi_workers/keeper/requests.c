@@ -187,6 +187,7 @@ int request_run(struct request *r, struct err *e)
     case OP_START:
     case OP_STOP:
     case OP_FREEZE:
+    case OP_ARCHIVE:
     case OP_RESTART:
     case OP_DELETE:
     case OP_PURGE:

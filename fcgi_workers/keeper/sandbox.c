@@ -422,11 +422,12 @@ void sandbox_free(struct sandbox *sb)
     free(sb->last_status);
     free(sb->host_mode);
     free(sb->error_message);
+    free(sb->archive_ref);
     free(sb);
 }
 
 static int sandbox_loaded(void *arg, const struct row *r, const char *hash,
-    int64_t ws_epoch)
+    const char *archive_ref, int64_t ws_epoch)
 {
     struct sandbox *sb = sandbox_add(arg, r);
 
@@ -434,6 +435,7 @@ static int sandbox_loaded(void *arg, const struct row *r, const char *hash,
         return -1;
     sb->ws_epoch = ws_epoch;
     sandbox_text(&sb->spec_hash, hash);
+    sandbox_text(&sb->archive_ref, archive_ref);
     sb->unproven = rung_awake(sb->rung) || sb->rung == RUNG_FROZEN;
     sb->plugged = sb->unproven || !rung_at_rest(sb->rung);
     return 0;

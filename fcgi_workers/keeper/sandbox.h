@@ -17,6 +17,7 @@
 struct op;
 struct ask;
 struct live;
+struct job;
 
 enum stopped_by { STOPPED_NOBODY, STOPPED_IDLE, STOPPED_CALLER };
 
@@ -37,6 +38,8 @@ struct sandbox {
     struct op      *queue;      /* operations, the oldest first */
     struct op     **queue_end;
     struct ask     *asks;       /* gates that wait for an answer */
+    struct job     *job;        /* of archive.c, on it or waiting */
+    void          (*fetched)(struct sandbox *sb, const struct err *e);
     struct timer    expires, again;
     char            id[ID_MAX + 1];
     enum rung       rung;
@@ -48,10 +51,12 @@ struct sandbox {
     int64_t         created_ms, updated_ms, active_ms, started_ms, stopped_ms;
     int64_t         keepalive_ms, expires_ms, booted_mono_ms;
     int64_t         lease_ms;   /* the last of its leases ends */
+    int64_t         archive_again_ms;   /* monotonic: not before that */
     int64_t         need_mb;    /* of memory, when it last slept; 0: unknown */
     int64_t         wake_mono_ms;       /* its last way up began; 0: none */
     char           *image, *engine_ref, *spec_hash, *last_status;
     char           *host_mode, *error_message;
+    char           *archive_ref;        /* its home is there, not in `home` */
     const char     *error_code; /* static; of the last failure */
     int32_t         pid;
     int             retry_after_s;
@@ -67,6 +72,8 @@ struct sandbox {
     bool            oom;        /* the kernel killed something in it */
     bool            plugged;    /* it may have an interface, door handles */
     bool            small;      /* frozen, and holds next to no memory */
+    bool            set_aside;  /* packed, what was before is going */
+    bool            unpacked;   /* its way up goes on after that */
     bool            unproven;   /* said to run, not yet seen to */
 };
 

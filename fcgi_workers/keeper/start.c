@@ -15,6 +15,7 @@
 #include "../common/log.h"
 #include "account.h"
 #include "admission.h"
+#include "archive.h"
 #include "guestlink.h"
 #include "links.h"
 #include "live.h"
@@ -354,11 +355,22 @@ static void start_texts(struct sandbox *sb)
     engine_image_texts(sb->k->engine, sb->image, start_have_texts, sb);
 }
 
+static void start_fetched(struct sandbox *sb, const struct err *e)
+{
+    if (start_resumes(sb, e))
+        start_workspace(sb);
+}
+
 static void start_workspace(struct sandbox *sb)
 {
     struct err e;
 
     sb->live->step = STEP_WORKSPACE;
+    if (sb->archive_ref != NULL) {      /* kept by a delete */
+        sb->live->busy = true;
+        archive_fetch(sb, start_fetched);
+        return;
+    }
     if (workspace_make(sb, sb->live->passwd, sb->live->group, &e) == -1) {
         start_fault(sb, &e);
         return;

@@ -11,6 +11,7 @@
 #include "../common/buf.h"
 #include "../common/log.h"
 #include "admission.h"
+#include "archive.h"
 #include "guestlink.h"
 #include "links.h"
 #include "live.h"
@@ -227,6 +228,8 @@ static void stop_purged(void *arg, const struct err *e, int64_t freed)
         machine_event(sb, EV_FAILED);
         return;
     }
+    live_of(sb)->freed_bytes += archive_bytes(sb);
+    archive_drop(sb);
     machine_event(sb, EV_DONE);
 }
 

@@ -35,7 +35,8 @@ static const char *const store_sql[ST_COUNT] = {
     [ST_SAVE] = "UPDATE sandboxes SET rung=?2, generation=?3, engine_ref=?4,"
         " spec_hash=?5, pid=?6, error_message=?7, stopped_by=?8,"
         " last_status=?9, updated_ms=?10, active_ms=?11, started_ms=?12,"
-        " stopped_ms=?13, ws_epoch=?14, version=version+1 WHERE id=?1",
+        " stopped_ms=?13, ws_epoch=?14, archive_ref=?15,"
+        " version=version+1 WHERE id=?1",
     [ST_ERASE] = "DELETE FROM sandboxes WHERE id=?1",
     [ST_NOTE] = "INSERT INTO outbox(at_ms,tenant,sandbox,type,data,ends)"
         " VALUES(?1,?2,?3,?4,?5,?6)",
@@ -81,7 +82,8 @@ static const char *const store_sql[ST_COUNT] = {
         " version=version+1 WHERE id=?1",
     [ST_ENV_GET] = "SELECT env FROM sandboxes WHERE id=?1",
     [ST_ROW] = "SELECT " ROW_COLUMNS " FROM sandboxes WHERE id=?1",
-    [ST_ROWS] = "SELECT " ROW_COLUMNS ",spec_hash,ws_epoch FROM sandboxes",
+    [ST_ROWS] = "SELECT " ROW_COLUMNS ",spec_hash,archive_ref,ws_epoch"
+        " FROM sandboxes",
     [ST_KEY] = "SELECT id FROM sandboxes WHERE tenant=?1 AND key=?2",
     [ST_PROJECT] = "SELECT id FROM sandboxes WHERE tenant=?1"
         " AND project_id=?2 AND project_user IS ?3",
@@ -487,6 +489,7 @@ static int store_save(struct store *st, struct sandbox *sb, struct err *e)
     st_when(s, 12, sb->started_ms);
     st_when(s, 13, sb->stopped_ms);
     sqlite3_bind_int64(s, 14, sb->ws_epoch);
+    st_text(s, 15, sb->archive_ref);
     return st_run(st, s, "storing a sandbox", e);
 }
 

@@ -20,7 +20,7 @@ void store_close(struct keeper *k);
 
 /* ---- at the start -------------------------------------------------------- */
 typedef int (*store_row)(void *arg, const struct row *r, const char *hash,
-    int64_t ws_epoch);
+    const char *archive_ref, int64_t ws_epoch);
 int store_each_row(struct store *st, store_row fn, void *arg, struct err *e);
 
 /* ---- marks: cheap, any number of times a turn ---------------------------- */

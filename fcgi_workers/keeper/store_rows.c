@@ -324,7 +324,8 @@ int store_each_row(struct store *st, store_row fn, void *arg, struct err *e)
 
     while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
         if (row_borrow(&r, s) == -1
-            || fn(arg, &r, (const char *) sqlite3_column_text(s, n - 2),
+            || fn(arg, &r, (const char *) sqlite3_column_text(s, n - 3),
+                (const char *) sqlite3_column_text(s, n - 2),
                 sqlite3_column_int64(s, n - 1)) == -1) {
             st_done(s);
             return err_set(e, "internal", "a sandbox's row cannot be read");

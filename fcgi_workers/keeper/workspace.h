@@ -8,6 +8,9 @@
  *   <data_dir>/images/<sha>.passwd, .group     as read from images
  *   <data_dir>/etc/resolv.conf
  *
+ *                             home.packed, home.unpack     archive.c's, to go
+ *   <data_dir>/archives/<id>.tar.zst           homes of archived ones
+ *
  * `sandboxes` is 0700 root. The keeper makes folders and removes empty ones; it
  * never walks what a sandbox wrote: purge.c does, in a child with its uid.
  */
@@ -44,6 +47,11 @@ int  workspace_room(struct keeper *k, struct err *e);
 
 /* Removes the workspace; `done` tells the bytes that were freed. */
 void workspace_purge(struct sandbox *sb,
+    void (*done)(void *arg, const struct err *e, int64_t freed), void *arg);
+
+/* Removes only what packing and unpacking leave beside a home. `done` is told
+ * in a later turn. */
+void workspace_clear(struct sandbox *sb,
     void (*done)(void *arg, const struct err *e, int64_t freed), void *arg);
 
 #endif

@@ -26,7 +26,7 @@ def build_drive():
     os.makedirs(os.path.dirname(out), exist_ok=True)
     flags = subprocess.check_output(
         ["pkg-config", "--cflags", "--libs", "json-c", "libcurl", "sqlite3",
-         "hiredis", "libcrypto", "libnftables"], text=True).split()
+         "hiredis", "libcrypto", "libnftables", "libarchive"], text=True).split()
     subprocess.run(["gcc", "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra",
                     "-Werror", "-g", f"-I{TOP}/fcgi_workers", "-o", out,
                     source, lib, *flags, "-lfcgi", "-lpthread"], check=True)
