@@ -215,11 +215,19 @@ ngx_http_holdfast_agent(ngx_http_request_t *r)
 ngx_table_elt_t *
 ngx_http_holdfast_header(ngx_http_request_t *r, const char *name, size_t len)
 {
+    return ngx_http_holdfast_find_header(&r->headers_in.headers, name, len);
+}
+
+
+ngx_table_elt_t *
+ngx_http_holdfast_find_header(ngx_list_t *headers, const char *name,
+    size_t len)
+{
     ngx_uint_t        i;
     ngx_list_part_t  *part;
     ngx_table_elt_t  *header;
 
-    part = &r->headers_in.headers.part;
+    part = &headers->part;
     header = part->elts;
 
     for (i = 0; /* void */ ; i++) {

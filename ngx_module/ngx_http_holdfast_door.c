@@ -2,10 +2,12 @@
 /*
  * Sockets from the door, made inside a sandbox's network namespace.
  *
- * Before a request goes on to the upstream it has one socket in its ctx, so
- * that peer.get never waits.  Most requests then find a kept connection and
- * give the socket back: spares are kept here, by id, generation and family,
- * the least recently used closed first.  A spare pins the namespace that it
+ * Before a request goes on to the upstream it has a socket, so that peer.get
+ * never waits: one in its ctx, or a spare that nobody else can take before
+ * peer.get does, for what has no body gets there in the same turn of the loop.
+ * Most requests find a kept connection and leave the spare where it is.  What
+ * was not needed is kept here, by id, generation and family, the least
+ * recently used closed first.  A spare pins the namespace that it
  * was made in, so those of a sandbox that is parked or gone are closed at
  * once.
  *
@@ -55,6 +57,8 @@ typedef struct {
 } ngx_http_holdfast_door_t;
 
 
+static ngx_http_holdfast_spare_t *ngx_http_holdfast_door_find(
+    ngx_http_holdfast_ctx_t *ctx);
 static ngx_uint_t ngx_http_holdfast_door_bucket(const u_char *id, size_t len);
 static void ngx_http_holdfast_door_keep(const u_char *id, size_t len,
     uint64_t generation, ngx_uint_t family, int fd);
@@ -163,6 +167,45 @@ int
 ngx_http_holdfast_door_take(ngx_http_holdfast_ctx_t *ctx)
 {
     int                         fd;
+    ngx_http_holdfast_spare_t  *spare;
+
+    spare = ngx_http_holdfast_door_find(ctx);
+
+    if (spare == NULL) {
+        return -1;
+    }
+
+    fd = spare->fd;
+    spare->fd = -1;
+    ngx_http_holdfast_door_close(spare);
+
+    return fd;
+}
+
+
+/* Whether there is one to take in this turn of the loop. */
+
+ngx_uint_t
+ngx_http_holdfast_door_has(ngx_http_holdfast_ctx_t *ctx)
+{
+    ngx_http_holdfast_spare_t  *spare;
+
+    spare = ngx_http_holdfast_door_find(ctx);
+
+    if (spare == NULL) {
+        return 0;
+    }
+
+    ngx_queue_remove(&spare->lru);
+    ngx_queue_insert_head(&ngx_http_holdfast_door->lru, &spare->lru);
+
+    return 1;
+}
+
+
+static ngx_http_holdfast_spare_t *
+ngx_http_holdfast_door_find(ngx_http_holdfast_ctx_t *ctx)
+{
     ngx_queue_t                *q, *bucket;
     ngx_http_holdfast_spare_t  *spare;
 
@@ -181,15 +224,11 @@ ngx_http_holdfast_door_take(ngx_http_holdfast_ctx_t *ctx)
             && spare->len == ctx->name.id_len
             && ngx_memcmp(spare->id, ctx->name.id, spare->len) == 0)
         {
-            fd = spare->fd;
-            spare->fd = -1;
-            ngx_http_holdfast_door_close(spare);
-
-            return fd;
+            return spare;
         }
     }
 
-    return -1;
+    return NULL;
 }
 
 
@@ -211,7 +250,7 @@ ngx_http_holdfast_door_give(ngx_http_holdfast_ctx_t *ctx)
 static ngx_uint_t
 ngx_http_holdfast_door_bucket(const u_char *id, size_t len)
 {
-    return ngx_crc32_short((u_char *) id, len)
+    return ngx_crc32_long((u_char *) id, len)
            & (NGX_HTTP_HOLDFAST_BUCKETS - 1);
 }
 

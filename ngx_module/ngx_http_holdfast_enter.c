@@ -14,6 +14,8 @@
 #define NGX_HTTP_HOLDFAST_CONNECT  2000
 
 
+static ngx_int_t ngx_http_holdfast_app_origin(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx);
 static void ngx_http_holdfast_connected(ngx_event_t *ev);
 
 
@@ -23,9 +25,8 @@ ngx_int_t
 ngx_http_holdfast_enter(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx,
     ngx_http_holdfast_route_t *route)
 {
-    ctx->entry = ngx_http_holdfast_table_enter((u_char *) ctx->name.id,
+    ctx->entry = ngx_http_holdfast_table_enter(route, (u_char *) ctx->name.id,
                                                ctx->name.id_len,
-                                               route->generation,
                                                !ctx->inactive);
     if (ctx->entry == NULL) {
 
@@ -59,7 +60,80 @@ ngx_http_holdfast_enter(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx,
 
         ctx->host.len = route->host_len;
         ngx_memcpy(ctx->host.data, route->host, route->host_len);
+
+        if (ngx_http_holdfast_is_upgrade(r)
+            && ngx_http_holdfast_app_origin(r, ctx) != NGX_OK)
+        {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
     }
+
+    return NGX_OK;
+}
+
+
+/*
+ * A dev server that is told another Host takes a WebSocket from that origin
+ * only.  So an upgrade from the preview's own page gets an Origin that fits;
+ * that of any other page stays what it is, and the app may refuse it.
+ */
+
+static ngx_int_t
+ngx_http_holdfast_app_origin(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx)
+{
+    u_char           *p;
+    size_t            scheme;
+    ngx_str_t         host, *own, *origin;
+    ngx_table_elt_t  *h;
+
+    h = ngx_http_holdfast_header(r, "origin", 6);
+
+    if (h == NULL || ctx->host.len == 0
+        || (ctx->host.len == 6
+            && ngx_strncmp(ctx->host.data, "public", 6) == 0)
+        || r->headers_in.host == NULL)
+    {
+        return NGX_OK;
+    }
+
+    origin = &h->value;
+    own = &r->headers_in.host->value;
+
+    /* https:// may have ended before us */
+
+    if (origin->len > 7
+        && ngx_strncasecmp(origin->data, (u_char *) "http://", 7) == 0)
+    {
+        scheme = 7;
+
+    } else if (origin->len > 8
+               && ngx_strncasecmp(origin->data, (u_char *) "https://", 8) == 0)
+    {
+        scheme = 8;
+
+    } else {
+        return NGX_OK;
+    }
+
+    if (origin->len - scheme != own->len
+        || ngx_strncasecmp(origin->data + scheme, own->data, own->len) != 0)
+    {
+        return NGX_OK;
+    }
+
+    if (ngx_http_holdfast_app_host(r, ctx, &host) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_pnalloc(r->pool, 7 + host.len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    origin->data = p;
+    p = ngx_cpymem(p, "http://", 7);
+    origin->len = ngx_cpymem(p, host.data, host.len) - origin->data;
 
     return NGX_OK;
 }
@@ -115,6 +189,13 @@ ngx_http_holdfast_socket(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx)
 
         return ngx_http_holdfast_fail(r, ctx, "unavailable", 1,
                                       "the sandbox cannot be reached now");
+    }
+
+    if (ctx->fd == -1 && !ctx->fresh && ngx_http_holdfast_door_has(ctx)) {
+
+        /* taken in peer.get, unless there is a kept connection */
+
+        return NGX_DECLINED;
     }
 
     if (ctx->fd == -1) {

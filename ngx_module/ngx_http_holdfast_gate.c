@@ -36,6 +36,8 @@ static ngx_int_t ngx_http_holdfast_asleep(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx, ngx_http_holdfast_route_t *route);
 static ngx_int_t ngx_http_holdfast_wait(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx, ngx_uint_t how, uint64_t generation);
+static void ngx_http_holdfast_read_headers(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx);
 static void ngx_http_holdfast_cleanup(void *data);
 
 
@@ -142,19 +144,89 @@ ngx_http_holdfast_get_ctx(ngx_http_request_t *r)
     }
 
     ctx = cln->data;
-    ngx_memzero(ctx, sizeof(ngx_http_holdfast_ctx_t));
+    ngx_memzero(ctx, offsetof(ngx_http_holdfast_ctx_t, key));
 
     ctx->request = r;
     ctx->fd = -1;
     ctx->args = r->args;
 
-    ngx_http_holdfast_request_id(r, ctx);
+    ngx_http_holdfast_read_headers(r, ctx);
 
     cln->handler = ngx_http_holdfast_cleanup;
 
     ngx_http_set_ctx(r, ctx, ngx_http_holdfast_module);
 
     return ctx;
+}
+
+
+/* The headers that every request is asked for, in one walk over them. */
+
+static void
+ngx_http_holdfast_read_headers(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx)
+{
+    ngx_uint_t         i;
+    ngx_list_part_t   *part;
+    ngx_table_elt_t   *h, *id, *activity, **found;
+
+    id = NULL;
+    activity = NULL;
+
+    part = &r->headers_in.headers.part;
+    h = part->elts;
+
+    for (i = 0; /* void */ ; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                break;
+            }
+
+            part = part->next;
+            h = part->elts;
+            i = 0;
+        }
+
+        if (h[i].hash == 0) {
+            continue;
+        }
+
+        if (h[i].key.len == 12
+            && ngx_strncasecmp(h[i].key.data, (u_char *) "x-request-id", 12)
+               == 0)
+        {
+            found = &id;
+
+        } else if (h[i].key.len == 17
+                   && ngx_strncasecmp(h[i].key.data,
+                                      (u_char *) "x-holdfast-ticket", 17)
+                      == 0)
+        {
+            found = &ctx->ticket_header;
+
+        } else if (h[i].key.len == 18
+                   && ngx_strncasecmp(h[i].key.data,
+                                      (u_char *) "x-sandbox-activity", 18)
+                      == 0)
+        {
+            found = &activity;
+
+        } else {
+            continue;
+        }
+
+        if (*found == NULL) {
+            *found = &h[i];
+        }
+    }
+
+    ngx_http_holdfast_request_id(r, ctx, id);
+
+    ctx->inactive = activity && activity->value.len == 4
+                    && ngx_strncasecmp(activity->value.data,
+                                       (u_char *) "none", 4)
+                       == 0;
 }
 
 
@@ -172,8 +244,7 @@ ngx_http_holdfast_cleanup(void *data)
 static ngx_int_t
 ngx_http_holdfast_begin(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx)
 {
-    ngx_int_t         rc;
-    ngx_table_elt_t  *h;
+    ngx_int_t  rc;
 
     if (ctx->mode == NGX_HTTP_HOLDFAST_PREVIEW) {
 
@@ -193,14 +264,6 @@ ngx_http_holdfast_begin(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx)
 
     if (rc != NGX_OK) {
         return rc;
-    }
-
-    h = ngx_http_holdfast_header(r, "x-sandbox-activity", 18);
-
-    if (h && h->value.len == 4
-        && ngx_strncasecmp(h->value.data, (u_char *) "none", 4) == 0)
-    {
-        ctx->inactive = 1;
     }
 
     ctx->fresh = ngx_http_holdfast_has_body(r)
@@ -307,6 +370,12 @@ ngx_http_holdfast_one_host(ngx_http_request_t *r)
 
     host = &r->headers_in.host->value;
     server = &r->headers_in.server;
+
+    if (host->len == server->len
+        && ngx_memcmp(host->data, server->data, server->len) == 0)
+    {
+        return 1;
+    }
 
     if (host->len < server->len
         || ngx_strncasecmp(host->data, server->data, server->len) != 0)
@@ -462,6 +531,11 @@ ngx_http_holdfast_second(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx)
     ngx_http_holdfast_leave(ctx);
 
     if (ctx->refused) {
+        return NGX_OK;
+    }
+
+    if (ctx->again) {
+        ctx->again = 0;
         return NGX_OK;
     }
 

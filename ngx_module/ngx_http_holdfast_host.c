@@ -24,7 +24,7 @@ ngx_http_holdfast_host_parse(const char *host, size_t len, const char *domain,
 {
     int          rc;
     size_t       label, rest;
-    const char  *dash, *colon;
+    const char  *dash, *colon, *dot;
 
     colon = len ? memchr(host, ':', len) : NULL;
     if (colon) {
@@ -49,8 +49,8 @@ ngx_http_holdfast_host_parse(const char *host, size_t len, const char *domain,
         return NGX_HTTP_HOLDFAST_NAME_RESERVED;
     }
 
-    for (label = 0; label < len && host[label] != '.'; label++) { /* void */ }
-
+    dot = len ? memchr(host, '.', len) : NULL;
+    label = dot ? (size_t) (dot - host) : len;
     rest = len - label;
 
     if (rest == 0) {
@@ -263,6 +263,10 @@ ngx_http_holdfast_name_is(const char *p, size_t len, const char *lower,
 
     if (len != lower_len) {
         return 0;
+    }
+
+    if (memcmp(p, lower, len) == 0) {
+        return 1;
     }
 
     for (i = 0; i < len; i++) {

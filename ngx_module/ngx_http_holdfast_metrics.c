@@ -25,6 +25,7 @@ typedef struct {                    /* of all workers that live */
     ngx_uint_t   spares;
     ngx_uint_t   inside;
     ngx_uint_t   quiet;
+    ngx_uint_t   streams;
 } ngx_http_holdfast_now_t;
 
 
@@ -73,6 +74,8 @@ static const ngx_http_holdfast_figure_t  ngx_http_holdfast_nows[] = {
       offsetof(ngx_http_holdfast_now_t, inside) },
     { "quiet", "Of the long-lived, such that carry nothing but heartbeats.",
       offsetof(ngx_http_holdfast_now_t, quiet) },
+    { "streams", "Event streams that are open now.",
+      offsetof(ngx_http_holdfast_now_t, streams) },
     { NULL, NULL, 0 }
 };
 
@@ -176,6 +179,7 @@ ngx_http_holdfast_now(ngx_http_holdfast_now_t *now)
         now->spares += t->slots[i].spares;
         now->inside += t->slots[i].inside;
         now->quiet += t->slots[i].quiet;
+        now->streams += t->slots[i].streams;
     }
 }
 

@@ -17,7 +17,8 @@
  *   _peer      the upstream peer on top of them
  *   _access    Origin, Host, token, scope, rate
  *   _tokens    the file of tokens
- *   _ticket    tickets and shares: who may enter a private preview
+ *   _ticket    takes tickets out of a request; the keys
+ *   _private   tickets and shares: who may enter a private preview
  *   _pass      tickets at the API: an EventSource, a WebSocket
  *   _answer    what the gate answers itself
  *   _warming   the page of a navigation that waits
@@ -58,11 +59,18 @@
 #define NGX_HTTP_HOLDFAST_API       4
 #define NGX_HTTP_HOLDFAST_OPEN      5
 
+/* digits of a request id that is made here */
+#define NGX_HTTP_HOLDFAST_NEW_ID    26
+
 /* rounds of "hold, be released, look again" before a request gives up */
 #define NGX_HTTP_HOLDFAST_ROUNDS    32
 
 /* to wait for news without asking for them; beside enum line_how */
 #define NGX_HTTP_HOLDFAST_NO_ASK    255
+
+/* in a query or cookie; the second over TLS */
+#define NGX_HTTP_HOLDFAST_NAME       "hf_ticket"
+#define NGX_HTTP_HOLDFAST_HOST_NAME  "__Host-hf_ticket"
 
 /* tickets of one request that are looked at: the header, then cookies */
 #define NGX_HTTP_HOLDFAST_TICKETS   6
@@ -195,8 +203,8 @@ struct ngx_http_holdfast_ctx_s {
 
     /* what opens a private preview; taken out of the request */
 
+    ngx_table_elt_t             *ticket_header;
     ngx_str_t                    link;          /* of the query */
-    ngx_str_t                    tickets[NGX_HTTP_HOLDFAST_TICKETS];
     ngx_uint_t                   ntickets;
     ngx_str_t                    cookie;        /* for the app */
     struct ticket                ticket;        /* the one that counts */
@@ -227,7 +235,6 @@ struct ngx_http_holdfast_ctx_s {
     ngx_str_t                    text;
     ngx_uint_t                   retry_after;
     ngx_uint_t                   nopen;
-    uint16_t                     open[LINE_PORTS_MAX];
 
     /* inside */
 
@@ -240,7 +247,6 @@ struct ngx_http_holdfast_ctx_s {
     ngx_http_holdfast_quiet_t   *quiet;         /* if it is long-lived */
     uint32_t                     door_seq;      /* of an ask, or 0 */
     ngx_int_t                    door_error;
-    struct sockaddr_un           key;           /* for keepalive */
     socklen_t                    key_len;
     ngx_str_t                    peer_name;
 
@@ -265,11 +271,21 @@ struct ngx_http_holdfast_ctx_s {
     unsigned                     passed:1;      /* on to the upstream */
     unsigned                     refused:1;     /* nothing was sent */
     unsigned                     kept_failed:1;
+    unsigned                     again:1;       /* no socket was left */
     unsigned                     fresh:1;       /* no kept connection */
     unsigned                     inactive:1;    /* X-Sandbox-Activity: none */
     unsigned                     state_page:1;  /* /.holdfast/state */
     unsigned                     streaming:1;   /* an empty event stream */
     unsigned                     answered:1;
+
+    /* from here on nothing is zeroed at first */
+
+    struct sockaddr_un           key;           /* for keepalive */
+    u_char                       new_id[NGX_HTTP_HOLDFAST_NEW_ID];
+    u_char                       peer[NGX_HTTP_HOLDFAST_ID_MAX
+                                      + sizeof(":65535")];
+    uint16_t                     open[LINE_PORTS_MAX];      /* nopen */
+    ngx_str_t                    tickets[NGX_HTTP_HOLDFAST_TICKETS];
 };
 
 
@@ -345,6 +361,8 @@ ngx_uint_t ngx_http_holdfast_treat(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx);
 ngx_table_elt_t *ngx_http_holdfast_header(ngx_http_request_t *r,
     const char *name, size_t len);
+ngx_table_elt_t *ngx_http_holdfast_find_header(ngx_list_t *headers,
+    const char *name, size_t len);
 ngx_uint_t ngx_http_holdfast_is_upgrade(ngx_http_request_t *r);
 
 /* _hold */
@@ -376,6 +394,7 @@ ngx_connection_t *ngx_http_holdfast_dial(ngx_addr_t *addr, int type,
 ngx_int_t ngx_http_holdfast_door_init(ngx_cycle_t *cycle);
 void ngx_http_holdfast_door_exit(ngx_cycle_t *cycle);
 int ngx_http_holdfast_door_take(ngx_http_holdfast_ctx_t *ctx);
+ngx_uint_t ngx_http_holdfast_door_has(ngx_http_holdfast_ctx_t *ctx);
 void ngx_http_holdfast_door_give(ngx_http_holdfast_ctx_t *ctx);
 ngx_int_t ngx_http_holdfast_door_ask(ngx_http_holdfast_ctx_t *ctx);
 void ngx_http_holdfast_door_cancel(ngx_http_holdfast_ctx_t *ctx);
@@ -409,6 +428,9 @@ ngx_int_t ngx_http_holdfast_ticket_take(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx);
 ngx_int_t ngx_http_holdfast_take_query(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx, const char *name);
+ngx_uint_t ngx_http_holdfast_is_tls(ngx_http_request_t *r);
+
+/* _private */
 ngx_int_t ngx_http_holdfast_private(ngx_http_request_t *r,
     ngx_http_holdfast_ctx_t *ctx, ngx_http_holdfast_route_t *route);
 ngx_int_t ngx_http_holdfast_question(ngx_http_request_t *r,
@@ -490,8 +512,10 @@ void ngx_http_holdfast_news_exit(ngx_cycle_t *cycle);
 
 /* _status */
 ngx_int_t ngx_http_holdfast_add_variables(ngx_conf_t *cf);
+ngx_int_t ngx_http_holdfast_app_host(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx, ngx_str_t *host);
 void ngx_http_holdfast_request_id(ngx_http_request_t *r,
-    ngx_http_holdfast_ctx_t *ctx);
+    ngx_http_holdfast_ctx_t *ctx, ngx_table_elt_t *h);
 
 
 /* _metrics */

@@ -192,7 +192,8 @@ ngx_http_holdfast_init_outer(ngx_http_request_t *r,
 static void
 ngx_http_holdfast_key(ngx_http_holdfast_ctx_t *ctx)
 {
-    u_char  *p;
+    u_char      *p, digits[5];
+    ngx_uint_t   n, port;
 
     ngx_memzero(&ctx->key, sizeof(struct sockaddr_un));
 
@@ -206,16 +207,25 @@ ngx_http_holdfast_key(ngx_http_holdfast_ctx_t *ctx)
 
     ctx->key_len = (socklen_t) (p - (u_char *) &ctx->key);
 
-    p = ngx_pnalloc(ctx->request->pool, ctx->name.id_len + sizeof(":65535"));
-    if (p == NULL) {
-        ngx_str_set(&ctx->peer_name, "sandbox");
-        return;
+    /* "<id>:<port>", for logs; by hand, for it is done for every request */
+
+    p = ngx_cpymem(ctx->peer, ctx->name.id, ctx->name.id_len);
+    *p++ = ':';
+
+    n = 0;
+    port = ctx->name.port;
+
+    do {
+        digits[n++] = (u_char) ('0' + port % 10);
+        port /= 10;
+    } while (port);
+
+    while (n) {
+        *p++ = digits[--n];
     }
 
-    ctx->peer_name.data = p;
-    ctx->peer_name.len = ngx_sprintf(p, "%*s:%ui", (size_t) ctx->name.id_len,
-                                     ctx->name.id, (ngx_uint_t) ctx->name.port)
-                         - p;
+    ctx->peer_name.data = ctx->peer;
+    ctx->peer_name.len = p - ctx->peer;
 }
 
 
@@ -284,8 +294,15 @@ ngx_http_holdfast_get_outer(ngx_peer_connection_t *pc, void *data)
         }
 
         if (ctx->fd == -1) {
-            ngx_log_error(NGX_LOG_ERR, pc->log, 0,
-                          "no socket for a second try");
+
+            /*
+             * the spare went to another while a kept connection was tried;
+             * the door is asked by the gate, as nothing waits here
+             */
+
+            ctx->again = 1;
+            ctx->fresh = 1;
+
             return NGX_BUSY;
         }
 

@@ -21,19 +21,25 @@
 #define NGX_HTTP_HOLDFAST_VAR_ARGS         11
 #define NGX_HTTP_HOLDFAST_VAR_COOKIE       12
 #define NGX_HTTP_HOLDFAST_VAR_PATH         13
-#define NGX_HTTP_HOLDFAST_VAR_APP_ORIGIN   14
+#define NGX_HTTP_HOLDFAST_VAR_CONNECTION   14
+#define NGX_HTTP_HOLDFAST_VAR_UPGRADE      15
+#define NGX_HTTP_HOLDFAST_VAR_LINE         16
+#define NGX_HTTP_HOLDFAST_VAR_FIELDS       17
 
 
 static ngx_int_t ngx_http_holdfast_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_holdfast_as_sent(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
+static size_t ngx_http_holdfast_until(ngx_str_t *from, u_char end);
+static ngx_int_t ngx_http_holdfast_log_line(ngx_http_request_t *r,
+    ngx_str_t *value);
+static ngx_int_t ngx_http_holdfast_log_fields(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx, ngx_str_t *value);
+static void ngx_http_holdfast_about(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx, ngx_str_t *id);
 static void ngx_http_holdfast_state_name(ngx_http_holdfast_ctx_t *ctx,
     ngx_str_t *name);
-static ngx_int_t ngx_http_holdfast_app_host(ngx_http_request_t *r,
-    ngx_http_holdfast_ctx_t *ctx, ngx_str_t *host);
-static ngx_int_t ngx_http_holdfast_app_origin(ngx_http_request_t *r,
-    ngx_http_holdfast_ctx_t *ctx, ngx_str_t *origin);
 
 
 static ngx_http_variable_t  ngx_http_holdfast_vars[] = {
@@ -79,8 +85,17 @@ static ngx_http_variable_t  ngx_http_holdfast_vars[] = {
 
     { ngx_string("holdfast_cookie"), NULL, ngx_http_holdfast_variable,
       NGX_HTTP_HOLDFAST_VAR_COOKIE, NGX_HTTP_VAR_NOCACHEABLE, 0 },
-    { ngx_string("holdfast_app_origin"), NULL, ngx_http_holdfast_variable,
-      NGX_HTTP_HOLDFAST_VAR_APP_ORIGIN, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+    { ngx_string("holdfast_connection"), NULL, ngx_http_holdfast_variable,
+      NGX_HTTP_HOLDFAST_VAR_CONNECTION, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("holdfast_upgrade"), NULL, ngx_http_holdfast_variable,
+      NGX_HTTP_HOLDFAST_VAR_UPGRADE, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("holdfast_line"), NULL, ngx_http_holdfast_variable,
+      NGX_HTTP_HOLDFAST_VAR_LINE, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("holdfast_fields"), NULL, ngx_http_holdfast_variable,
+      NGX_HTTP_HOLDFAST_VAR_FIELDS, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
       ngx_http_null_variable
 };
@@ -116,7 +131,9 @@ ngx_http_holdfast_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 
     ngx_str_null(&value);
 
-    if (data == NGX_HTTP_HOLDFAST_VAR_REQUEST) {
+    if (data == NGX_HTTP_HOLDFAST_VAR_REQUEST
+        || data == NGX_HTTP_HOLDFAST_VAR_FIELDS)
+    {
 
         /* every answer has one, also what never comes to the gate */
 
@@ -132,7 +149,11 @@ ngx_http_holdfast_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
             value = r->main->args;
         }
 
-        goto done;
+        if (data > NGX_HTTP_HOLDFAST_VAR_LINE
+            || data < NGX_HTTP_HOLDFAST_VAR_CONNECTION)
+        {
+            goto done;
+        }
     }
 
     switch (data) {
@@ -210,8 +231,32 @@ ngx_http_holdfast_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
         value = ctx->cookie;
         break;
 
-    case NGX_HTTP_HOLDFAST_VAR_APP_ORIGIN:
-        if (ngx_http_holdfast_app_origin(r, ctx, &value) != NGX_OK) {
+    case NGX_HTTP_HOLDFAST_VAR_CONNECTION:
+
+        /* a WebSocket keeps its Upgrade on the way to the app */
+
+        if (r->headers_in.upgrade && r->headers_in.upgrade->value.len) {
+            ngx_str_set(&value, "upgrade");
+        }
+        break;
+
+    case NGX_HTTP_HOLDFAST_VAR_UPGRADE:
+
+        /* $http_upgrade would compare the names of all headers */
+
+        if (r->headers_in.upgrade) {
+            value = r->headers_in.upgrade->value;
+        }
+        break;
+
+    case NGX_HTTP_HOLDFAST_VAR_LINE:
+        if (ngx_http_holdfast_log_line(r->main, &value) != NGX_OK) {
+            return NGX_ERROR;
+        }
+        break;
+
+    case NGX_HTTP_HOLDFAST_VAR_FIELDS:
+        if (ngx_http_holdfast_log_fields(r->main, ctx, &value) != NGX_OK) {
             return NGX_ERROR;
         }
         break;
@@ -253,12 +298,7 @@ ngx_http_holdfast_as_sent(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     }
 
     v->data = from->data;
-    v->len = 0;
-
-    while (v->len < from->len && from->data[v->len] != end) {
-        v->len++;
-    }
-
+    v->len = ngx_http_holdfast_until(from, end);
     v->valid = 1;
     v->no_cacheable = 0;
     v->not_found = (v->len == 0);
@@ -267,9 +307,153 @@ ngx_http_holdfast_as_sent(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 }
 
 
-/* Host as the sandbox's policy has it. */
+static size_t
+ngx_http_holdfast_until(ngx_str_t *from, u_char end)
+{
+    size_t  n;
+
+    for (n = 0; n < from->len && from->data[n] != end; n++) { /* void */ }
+
+    return n;
+}
+
+
+/*
+ * What the log says of a request, in one piece each: a variable of its own for
+ * every word would cost more than all that the gate does with the request.
+ * Method, host and path as the client sent them, without the query.
+ */
 
 static ngx_int_t
+ngx_http_holdfast_log_line(ngx_http_request_t *r, ngx_str_t *value)
+{
+    u_char                    *p;
+    ngx_str_t                  method, host, path;
+    ngx_http_core_srv_conf_t  *cscf;
+
+    method = r->request_line;
+    method.len = ngx_http_holdfast_until(&method, ' ');
+
+    if (method.len == 0) {
+        ngx_str_set(&method, "-");
+    }
+
+    host = r->headers_in.server;
+
+    if (host.len == 0) {
+        cscf = ngx_http_get_module_srv_conf(r, ngx_http_core_module);
+        host = cscf->server_name;
+    }
+
+    path = r->unparsed_uri;
+    path.len = ngx_http_holdfast_until(&path, '?');
+
+    if (path.len == 0) {
+        ngx_str_set(&path, "-");
+    }
+
+    p = ngx_pnalloc(r->pool, method.len + 1 + host.len + path.len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    value->data = p;
+
+    p = ngx_cpymem(p, method.data, method.len);
+    *p++ = ' ';
+    p = ngx_cpymem(p, host.data, host.len);
+    p = ngx_cpymem(p, path.data, path.len);
+
+    value->len = p - value->data;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_holdfast_log_fields(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx, ngx_str_t *value)
+{
+    u_char     *p;
+    ngx_str_t   about, state, tenant, key;
+
+    ngx_str_null(&state);
+    ngx_str_null(&tenant);
+    ngx_str_null(&key);
+
+    ngx_http_holdfast_about(r, ctx, &about);
+    ngx_http_holdfast_state_name(ctx, &state);
+
+    if (ctx->token) {
+        tenant = ctx->token->tenant;
+        key = ctx->token->name;
+    }
+
+    p = ngx_pnalloc(r->pool, sizeof("hold= sandbox= state= tenant= key= "
+                                    "request=") - 1 + NGX_INT_T_LEN
+                             + about.len + state.len + tenant.len + key.len
+                             + ctx->request_id.len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    value->data = p;
+
+    p = ngx_cpymem(p, "hold=", 5);
+
+    if (ctx->held_ms) {
+        p = ngx_sprintf(p, "%M", ctx->held_ms);
+
+    } else {
+        *p++ = '0';
+    }
+
+    p = ngx_cpymem(p, " sandbox=", 9);
+    p = ngx_cpymem(p, about.data, about.len);
+    p = ngx_cpymem(p, " state=", 7);
+    p = ngx_cpymem(p, state.data, state.len);
+    p = ngx_cpymem(p, " tenant=", 8);
+    p = ngx_cpymem(p, tenant.data, tenant.len);
+    p = ngx_cpymem(p, " key=", 5);
+    p = ngx_cpymem(p, key.data, key.len);
+    p = ngx_cpymem(p, " request=", 9);
+    p = ngx_cpymem(p, ctx->request_id.data, ctx->request_id.len);
+
+    value->len = p - value->data;
+
+    return NGX_OK;
+}
+
+
+/*
+ * Which sandbox it is about: the gate knows from the host or path of previews
+ * and execs, an api worker tells for the rest.
+ */
+
+static void
+ngx_http_holdfast_about(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx,
+    ngx_str_t *id)
+{
+    ngx_table_elt_t  *h;
+
+    id->data = (u_char *) ctx->name.id;
+    id->len = ctx->name.id_len;
+
+    if (id->len || r->upstream == NULL) {
+        return;
+    }
+
+    h = ngx_http_holdfast_find_header(&r->upstream->headers_in.headers,
+                                      "x-holdfast-sandbox", 18);
+    if (h) {
+        *id = h->value;
+    }
+}
+
+
+/* Host as the sandbox's policy has it. */
+
+ngx_int_t
 ngx_http_holdfast_app_host(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx,
     ngx_str_t *host)
 {
@@ -294,79 +478,6 @@ ngx_http_holdfast_app_host(ngx_http_request_t *r, ngx_http_holdfast_ctx_t *ctx,
     } else {
         *host = ctx->host;
     }
-
-    return NGX_OK;
-}
-
-
-/*
- * A dev server that is told another Host takes a WebSocket from that origin
- * only.  So an upgrade from the preview's own page gets an Origin that fits;
- * that of any other page stays what it is, and the app may refuse it.
- */
-
-static ngx_int_t
-ngx_http_holdfast_app_origin(ngx_http_request_t *r,
-    ngx_http_holdfast_ctx_t *ctx, ngx_str_t *origin)
-{
-    u_char           *p;
-    size_t            scheme;
-    ngx_str_t         host, *own;
-    ngx_table_elt_t  *h;
-
-    h = ngx_http_holdfast_header(r, "origin", 6);
-
-    if (h == NULL) {
-        return NGX_OK;
-    }
-
-    *origin = h->value;
-
-    if (ctx->host.len == 0
-        || (ctx->host.len == 6
-            && ngx_strncmp(ctx->host.data, "public", 6) == 0)
-        || r->headers_in.host == NULL
-        || !ngx_http_holdfast_is_upgrade(r))
-    {
-        return NGX_OK;
-    }
-
-    own = &r->headers_in.host->value;
-
-    /* https:// may have ended before us */
-
-    if (origin->len > 7
-        && ngx_strncasecmp(origin->data, (u_char *) "http://", 7) == 0)
-    {
-        scheme = 7;
-
-    } else if (origin->len > 8
-               && ngx_strncasecmp(origin->data, (u_char *) "https://", 8) == 0)
-    {
-        scheme = 8;
-
-    } else {
-        return NGX_OK;
-    }
-
-    if (origin->len - scheme != own->len
-        || ngx_strncasecmp(origin->data + scheme, own->data, own->len) != 0)
-    {
-        return NGX_OK;
-    }
-
-    if (ngx_http_holdfast_app_host(r, ctx, &host) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    p = ngx_pnalloc(r->pool, 7 + host.len);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    origin->data = p;
-    p = ngx_cpymem(p, "http://", 7);
-    origin->len = ngx_cpymem(p, host.data, host.len) - origin->data;
 
     return NGX_OK;
 }
@@ -409,20 +520,21 @@ ngx_http_holdfast_state_name(ngx_http_holdfast_ctx_t *ctx, ngx_str_t *name)
 }
 
 
-/* The caller's, if it is [A-Za-z0-9-]{8,64}, else a new one. */
+/*
+ * The caller's, if it is [A-Za-z0-9-]{8,64}, else a new one: 26 digits of five
+ * bits, by splitmix64.  It names a request, and keeps nothing secret.
+ */
 
 void
 ngx_http_holdfast_request_id(ngx_http_request_t *r,
-    ngx_http_holdfast_ctx_t *ctx)
+    ngx_http_holdfast_ctx_t *ctx, ngx_table_elt_t *h)
 {
-    long              bits;
-    u_char            ch, *p;
-    size_t            i;
-    ngx_table_elt_t  *h;
+    u_char    ch, *p;
+    size_t    i;
+    uint64_t  bits;
 
+    static uint64_t    seed;
     static const char  digits[] = "0123456789abcdefghjkmnpqrstvwxyz";
-
-    h = ngx_http_holdfast_header(r, "x-request-id", 12);
 
     if (h && h->value.len >= 8 && h->value.len <= 64) {
 
@@ -443,24 +555,28 @@ ngx_http_holdfast_request_id(ngx_http_request_t *r,
         }
     }
 
-    p = ngx_pnalloc(r->pool, 26);
-    if (p == NULL) {
-        ngx_str_set(&ctx->request_id, "00000000");
-        return;
+    ctx->request_id.data = ctx->new_id;
+    ctx->request_id.len = NGX_HTTP_HOLDFAST_NEW_ID;
+
+    if (seed == 0) {
+        seed = ((uint64_t) ngx_random() << 32) ^ (uint64_t) ngx_random()
+               ^ ((uint64_t) ngx_pid << 24) ^ (uint64_t) ngx_time();
     }
 
-    ctx->request_id.data = p;
-    ctx->request_id.len = 26;
+    p = ctx->new_id;
 
-    for (i = 0, bits = 0; i < 26; i++) {
+    while (p < ctx->new_id + NGX_HTTP_HOLDFAST_NEW_ID) {
 
-        /* 31 random bits are six digits */
+        seed += 0x9e3779b97f4a7c15;
+        bits = (seed ^ (seed >> 30)) * 0xbf58476d1ce4e5b9;
+        bits = (bits ^ (bits >> 27)) * 0x94d049bb133111eb;
+        bits ^= bits >> 31;
 
-        if (i % 6 == 0) {
-            bits = ngx_random();
+        /* the last of 13 has four bits */
+
+        for (i = 0; i < NGX_HTTP_HOLDFAST_NEW_ID / 2; i++) {
+            *p++ = digits[bits & 31];
+            bits >>= 5;
         }
-
-        *p++ = digits[bits & 31];
-        bits >>= 5;
     }
 }

@@ -391,6 +391,15 @@ ngx_http_holdfast_stream_handler(ngx_http_request_t *r)
 }
 
 
+static void
+ngx_http_holdfast_stream_count(ngx_int_t n)
+{
+    ngx_http_holdfast_stream_total += n;
+    ngx_http_holdfast_table_slot(NULL)->streams =
+                                   (uint32_t) ngx_http_holdfast_stream_total;
+}
+
+
 /* NGX_DONE: the reader owns tail and its place among the readers. */
 
 static ngx_int_t
@@ -454,7 +463,7 @@ ngx_http_holdfast_stream_open(ngx_http_request_t *r,
 
     ngx_queue_insert_tail(&tail->readers, &reader->queue);
     readers->n++;
-    ngx_http_holdfast_stream_total++;
+    ngx_http_holdfast_stream_count(1);
 
     if (!ngx_http_holdfast_stream_timer.timer_set) {
         ngx_add_timer(&ngx_http_holdfast_stream_timer,
@@ -512,7 +521,7 @@ ngx_http_holdfast_stream_cleanup(void *data)
     reader->readers->n--;
     ngx_http_holdfast_stream_leave(reader->readers);
 
-    ngx_http_holdfast_stream_total--;
+    ngx_http_holdfast_stream_count(-1);
 }
 
 

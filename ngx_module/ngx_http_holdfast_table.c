@@ -57,7 +57,7 @@
 #include "ngx_http_holdfast_table.h"
 
 
-#define NGX_HTTP_HOLDFAST_TABLE_VERSION  2
+#define NGX_HTTP_HOLDFAST_TABLE_VERSION  3
 
 /* entries looked at in search of one to evict, under the lock */
 #define NGX_HTTP_HOLDFAST_SWEEP          512
@@ -72,6 +72,12 @@ static ngx_int_t ngx_http_holdfast_table_lock_slot(int cmd, ngx_uint_t slot,
 
 #define ngx_http_holdfast_quiet(e)                                           \
     ((uint8_t *) ((e)->active + ngx_http_holdfast_table->nslots + 1))
+
+
+#define ngx_http_holdfast_refer(e)                                           \
+    if (!(e)->referenced) {                                                  \
+        (e)->referenced = 1;                                                 \
+    }
 
 
 ngx_http_holdfast_table_t  *ngx_http_holdfast_table;
@@ -318,7 +324,7 @@ ngx_http_holdfast_table_find(const u_char *id, size_t len)
 
     t = ngx_http_holdfast_table;
 
-    hash = ngx_crc32_short((u_char *) id, len);
+    hash = ngx_crc32_long((u_char *) id, len);
     n = t->buckets[hash & (t->nbuckets - 1)];
 
     for (steps = 0; n && n <= t->nentries && steps < t->nentries; steps++) {
@@ -375,7 +381,7 @@ ngx_http_holdfast_table_insert(const u_char *id, size_t len)
     e->id_len = (uint8_t) len;
     ngx_memcpy(e->id, id, len);
 
-    bucket = &t->buckets[ngx_crc32_short((u_char *) id, len)
+    bucket = &t->buckets[ngx_crc32_long((u_char *) id, len)
                          & (t->nbuckets - 1)];
     e->next = *bucket;
     ngx_memory_barrier();
@@ -439,7 +445,7 @@ ngx_http_holdfast_table_unlink(ngx_http_holdfast_entry_t *e)
 
     n = ngx_http_holdfast_table_number(e) + 1;
 
-    link = &t->buckets[ngx_crc32_short(e->id, e->id_len) & (t->nbuckets - 1)];
+    link = &t->buckets[ngx_crc32_long(e->id, e->id_len) & (t->nbuckets - 1)];
 
     for (steps = 0; *link && *link != n && steps < t->nentries; steps++) {
         o = ngx_http_holdfast_table_entry(*link - 1);
@@ -570,8 +576,9 @@ ngx_http_holdfast_table_read(const u_char *id, size_t len, ngx_uint_t port,
         return;
     }
 
-    e->referenced = 1;
+    ngx_http_holdfast_refer(e);
 
+    route->entry = e;
     route->state = e->generation > t->revoked ? e->state
                                               : NGX_HTTP_HOLDFAST_ABSENT;
     route->generation = e->generation;
@@ -601,22 +608,28 @@ ngx_http_holdfast_table_read(const u_char *id, size_t len, ngx_uint_t port,
 
 /*
  * The count goes up only if the route still is what the caller looked at:
- * what it decided about access belongs to that generation.
+ * what it decided about access belongs to that generation.  The entry may have
+ * become another's since, or nobody's, so it is asked whose it is.
  */
 
 ngx_http_holdfast_entry_t *
-ngx_http_holdfast_table_enter(const u_char *id, size_t len,
-    uint64_t generation, ngx_uint_t stamp)
+ngx_http_holdfast_table_enter(ngx_http_holdfast_route_t *route,
+    const u_char *id, size_t len, ngx_uint_t stamp)
 {
     ngx_http_holdfast_entry_t  *e;
 
+    e = route->entry;
+
+    if (e == NULL) {
+        return NULL;
+    }
+
     ngx_http_holdfast_table_lock();
 
-    e = ngx_http_holdfast_table_find(id, len);
-
-    if (e == NULL
-        || e->state != NGX_HTTP_HOLDFAST_AWAKE
-        || e->generation != generation
+    if (e->state != NGX_HTTP_HOLDFAST_AWAKE
+        || e->generation != route->generation
+        || e->id_len != len
+        || ngx_memcmp(e->id, id, len) != 0
         || e->generation <= ngx_http_holdfast_table->revoked
         || e->active[ngx_http_holdfast_slot] == 65535)
     {
@@ -625,11 +638,11 @@ ngx_http_holdfast_table_enter(const u_char *id, size_t len,
     }
 
     e->active[ngx_http_holdfast_slot]++;
-    e->referenced = 1;
+    ngx_http_holdfast_refer(e);
     ngx_http_holdfast_table_slot(NULL)->inside++;
 
     if (stamp) {
-        e->stamp = ngx_current_msec;
+        ngx_http_holdfast_table_stamp(e);
     }
 
     ngx_http_holdfast_table_unlock();
@@ -650,7 +663,7 @@ ngx_http_holdfast_table_leave(ngx_http_holdfast_entry_t *e, ngx_uint_t stamp)
     }
 
     if (stamp) {
-        e->stamp = ngx_current_msec;
+        ngx_http_holdfast_table_stamp(e);
         ngx_memory_barrier();
     }
 

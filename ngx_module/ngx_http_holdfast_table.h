@@ -66,6 +66,7 @@ typedef struct {                        /* a copy of an entry's fields */
     ngx_uint_t         wakes;
     ngx_uint_t         v6;              /* the port asked for is on ::1 */
     ngx_uint_t         closed;          /* the port is not declared */
+    ngx_http_holdfast_entry_t  *entry;  /* that it was copied from, or NULL */
     size_t             host_len;
     u_char             host[LINE_HOST_MAX];
 } ngx_http_holdfast_route_t;
@@ -103,6 +104,7 @@ typedef struct {
     uint32_t           spares;
     uint32_t           inside;          /* sums of the slot's columns */
     uint32_t           quiet;
+    uint32_t           streams;         /* readers of event streams */
 } ngx_http_holdfast_slot_t;
 
 
@@ -160,8 +162,9 @@ ngx_uint_t ngx_http_holdfast_entry_quiet(ngx_http_holdfast_entry_t *e);
 /* take the lock themselves */
 void ngx_http_holdfast_table_read(const u_char *id, size_t len,
     ngx_uint_t port, ngx_http_holdfast_route_t *route);
-ngx_http_holdfast_entry_t *ngx_http_holdfast_table_enter(const u_char *id,
-    size_t len, uint64_t generation, ngx_uint_t stamp);
+ngx_http_holdfast_entry_t *ngx_http_holdfast_table_enter(
+    ngx_http_holdfast_route_t *route, const u_char *id, size_t len,
+    ngx_uint_t stamp);
 void ngx_http_holdfast_table_leave(ngx_http_holdfast_entry_t *e,
     ngx_uint_t stamp);
 ngx_uint_t ngx_http_holdfast_table_rate(uint32_t key, ngx_uint_t per_s);
@@ -170,7 +173,12 @@ ngx_uint_t ngx_http_holdfast_table_rate(uint32_t key, ngx_uint_t per_s);
 void ngx_http_holdfast_table_hush(ngx_http_holdfast_entry_t *e);
 ngx_uint_t ngx_http_holdfast_table_rouse(ngx_http_holdfast_entry_t *e);
 void ngx_http_holdfast_table_part(ngx_http_holdfast_entry_t *e);
-#define ngx_http_holdfast_table_stamp(e)  (e)->stamp = ngx_current_msec
+
+/* what is there already is not written: other workers read the same line */
+#define ngx_http_holdfast_table_stamp(e)                                     \
+    if ((e)->stamp != ngx_current_msec) {                                    \
+        (e)->stamp = ngx_current_msec;                                       \
+    }
 
 /* what a line of the keeper does to the table (ngx_http_holdfast_route.c) */
 

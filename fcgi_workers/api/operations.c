@@ -13,6 +13,7 @@
 
 #include "../common/clock.h"
 #include "../common/crypt.h"
+#include "../common/msg.h"
 #include "../common/render.h"
 
 /* ---- asking ------------------------------------------------------------ */
@@ -230,7 +231,7 @@ int operations_reply(struct api *a, struct request *r,
     }
     if (op <= 0)
         return reply_answer(r, reply, e);
-    if (r->respond_async) {
+    if (r->respond_async && op < MSG_ROWLESS) {
         operation_sandbox(a, op, text);
         answer_header(r, "Preference-Applied", "respond-async");
         reply_pending(r, op, text);

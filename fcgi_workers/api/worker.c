@@ -3,7 +3,7 @@
  *
  * Signals: SIGTERM and SIGINT are blocked but while waiting for a connection,
  * so one that comes in between is never lost and never cuts a request. The
- * watchdog is SIGALRM: a request that takes longer than WORKER_WATCHDOG_S ends
+ * watchdog is SIGALRM: a request that takes longer than api_request_s ends
  * the process, and its supervisor makes another.
  */
 #include "worker.h"
@@ -80,7 +80,7 @@ static void worker_serve(struct api *a, FCGX_Request *fcgi)
     rc = request_init(&r, fcgi->envp, WORKER_OUT_MAX, &e);
     snprintf(worker_now, sizeof(worker_now),
         "api: watchdog: request %s took longer than %d s\n", r.request_id,
-        WORKER_WATCHDOG_S);
+        (int) a->s->api_request_s);
     route_request(a, &r, rc == -1 ? &e : NULL);
     FCGX_Finish_r(fcgi);
     counters_answer(a->counters, r.status, worker_us() - began_us);
@@ -127,16 +127,17 @@ static int worker_epoll(void)
 }
 
 /* Workers of one set must not all end in the same moment. */
-static int worker_requests_max(void)
+static int worker_requests_max(const struct settings *s)
 {
-    return WORKER_REQUESTS_MAX + (int) (getpid() % 1000) * 5;
+    return (int) (s->api_requests_max + s->api_requests_max
+        * (getpid() % 1000) / 4000);
 }
 
 static int worker_loop(struct api *a, int epoll, const sigset_t *waiting)
 {
     struct epoll_event ev;
     FCGX_Request       fcgi;
-    int                n, served = 0, most = worker_requests_max();
+    int                n, served = 0, most = worker_requests_max(a->s);
 
     if (FCGX_Init() != 0
         || FCGX_InitRequest(&fcgi, WORKER_LISTEN_FD,
@@ -148,8 +149,8 @@ static int worker_loop(struct api *a, int epoll, const sigset_t *waiting)
             continue;
         snprintf(worker_now, sizeof(worker_now),
             "api: watchdog: a request did not arrive whole in %d s\n",
-            WORKER_WATCHDOG_S);
-        alarm(WORKER_WATCHDOG_S);
+            (int) a->s->api_request_s);
+        alarm((unsigned) a->s->api_request_s);
         if (FCGX_Accept_r(&fcgi) == 0) {
             worker_serve(a, &fcgi);
             served++;

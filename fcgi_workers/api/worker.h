@@ -8,10 +8,8 @@
 #include "../common/settings.h"
 #include "counters.h"
 
-#define WORKER_LISTEN_FD    3
-#define WORKER_WATCHDOG_S   10
-#define WORKER_WATCHDOG_RC  112
-#define WORKER_REQUESTS_MAX 20000
+#define WORKER_LISTEN_FD   3
+#define WORKER_WATCHDOG_RC 112
 
 /* Returns the exit status of the process. */
 int worker_main(const struct settings *s, struct counters *c);

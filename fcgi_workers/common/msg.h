@@ -15,6 +15,9 @@
 #define MSG_INLINE_MAX 61440
 #define MSG_FDS_MAX    16
 
+/* ops.sock: operations from this number on have no row to be asked about. */
+#define MSG_ROWLESS    (1LL << 52)
+
 int msg_listen(const char *path, int type, unsigned mode, int uid, int gid);
 int msg_connect(const char *path, int type);    /* non-blocking, or -1 */
 int msg_accept(int fd, int *peer_uid);          /* non-blocking, CLOEXEC */

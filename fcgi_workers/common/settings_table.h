@@ -80,6 +80,11 @@ SET_PATH(dockerd_program, "/usr/sbin/dockerd",
     "The program of an own Docker Engine.")
 SET_NUM(api_workers, 4, 1, 64,
     "API worker processes. 2 per core, at least 4.")
+SET_NUM(api_request_s, 10, 1, 25,
+    "An api worker that is busy with one request for longer ends, and another "
+    "is started: they never wait for anything, so it hangs.")
+SET_NUM(api_requests_max, 20000, 100, 1000000000,
+    "An api worker ends after about so many requests, and another is started.")
 SET_NUM(nginx_workers, 0, 0, 64,
     "nginx worker processes. 0: one per core.")
 SET_NUM(nofile, 16384, 1024, 1048576,

@@ -57,12 +57,14 @@ static void patch_apply(struct op *op)
     }
     link_policy(sb, &is);
     differs = policy_differs(&was.policy, &is.policy)
-        || strcmp(host, sb->host_mode) != 0;
+        || strcmp(host, sb->host_mode) != 0 || start_stale(sb);
     free(host);
     if (was.policy.is_private != is.policy.is_private)
         links_access(sb);
     if (differs && sb->rung == RUNG_RUNNING) {
         start_renew(sb);
+        if (op->question && start_renewing(sb))
+            start_hold(sb, op);
     } else if (differs && rung_at_rest(sb->rung)) {
         sb->generation = sandbox_next_generation(sb->k);
         store_dirty(sb);
@@ -156,10 +158,35 @@ static void patch_fields(struct row *row, struct json_object *a)
         : clock_wall_ms() + row->ttl_s * 1000;
 }
 
-/* ---- limits of a container that is there --------------------------------- */
+static int patch_match(struct json_object *args, const struct row *row,
+    struct err *e)
+{
+    int64_t match = arg_num(args, "if_match", 0);
 
-/* The engine has taken them: now the row. */
-static void limits_store(struct op *op)
+    return match == 0 || match == row->version ? 0 : err_set(e,
+        "precondition_failed", "the sandbox has changed: it has version %"
+        PRId64 " now", row->version);
+}
+
+/* Does it change what gates know? */
+static bool patch_is_told(struct json_object *args)
+{
+    static const char *const names[] = {
+        "visibility", "wake_on", "ports_policy", "host_header", "ports",
+        "idle_policy", "idle_s", "freeze_s"
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (arg_get(args, names[i]) != NULL)
+            return true;
+    }
+    return false;
+}
+
+/* A patch that is waited for: the engine has taken its limits, or gates are
+ * to be told. Its row has been free for others since it was asked for. */
+static void patch_store(struct op *op)
 {
     struct row r;
     struct err e = { 0 };
@@ -169,6 +196,11 @@ static void limits_store(struct op *op)
         if (e.code == NULL)
             err_set(&e, "not_found", "no sandbox %s", op->sandbox_id);
         op_end(op, &e);
+        return;
+    }
+    if (patch_match(op->args, &r, &e) == -1) {
+        op_end(op, &e);
+        row_fini(&r);
         return;
     }
     patch_fields(&r, op->args);
@@ -181,6 +213,8 @@ static void limits_store(struct op *op)
     row_fini(&r);
 }
 
+/* ---- limits of a container that is there --------------------------------- */
+
 static void limits_taken(void *arg, const struct engine_result *r)
 {
     struct op *op = arg;
@@ -188,7 +222,7 @@ static void limits_taken(void *arg, const struct engine_result *r)
     if (r->error != NULL)
         op_end(op, r->error);
     else
-        limits_store(op);
+        patch_store(op);
 }
 
 static void limits_spec(struct op *op, const struct sandbox *sb,
@@ -234,7 +268,7 @@ static void limits_begin(struct op *op)
     struct sandbox *sb = sandbox_find(op->k, op->sandbox_id);
 
     if (sb == NULL || sb->engine_ref == NULL)
-        limits_store(op);
+        patch_store(op);
     else
         engine_stats(op->k->engine, sb->engine_ref, limits_used, op);
 }
@@ -251,18 +285,18 @@ static bool limits_change(const struct sandbox *sb, const struct row *now,
 static int change_patch(struct request *r, struct sandbox *sb,
     struct row *row, struct err *e)
 {
-    int64_t    match = arg_num(r->args, "if_match", 0);
     struct row was = *row;      /* its numbers */
+    bool       limits;
     char      *answer;
 
-    if (match != 0 && match != row->version)
-        return err_set(e, "precondition_failed", "the sandbox has changed: it "
-            "has version %" PRId64 " now", row->version);
+    if (patch_match(r->args, row, e) == -1)
+        return -1;
     patch_fields(row, r->args);
-    if (limits_change(sb, &was, row)) {
+    limits = limits_change(sb, &was, row);
+    if (limits || patch_is_told(r->args)) {
         ops_ask(r, sb);
         r->op->args = json_object_get(r->args);
-        r->op->apply = limits_begin;
+        r->op->apply = limits ? limits_begin : patch_store;
         return 0;
     }
     if (store_update(r->k, row, e) == -1)

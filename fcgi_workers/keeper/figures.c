@@ -68,6 +68,8 @@ static void figures_woken(const struct sandbox *sb, int way)
     int64_t ms = loop_now_ms(sb->k->loop) - sb->wake_mono_ms;
     int     i = 0;
 
+    if (sb->wake_mono_ms == 0)
+        return;                 /* another keeper began it */
     while (i < BUCKETS && ms > bucket_ms[i])
         i++;
     figures.below[way][i]++;

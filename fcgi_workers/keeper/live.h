@@ -31,6 +31,8 @@ struct live {
     bool                aborted;        /* somebody wants it down */
     bool                refused;        /* by admission */
     bool                renewing;
+    bool                stale;          /* gates could not be told the newest */
+    struct op          *held;           /* are told when gates know */
     bool                frozen;         /* adopted so: not dialled */
     bool                queued;         /* in the queue of admission.c */
     bool                granted;        /* holds one of starts_at_once */

@@ -101,6 +101,8 @@ void machine_event(struct sandbox *sb, enum event ev)
     machine_times(sb, from);
     figures_moved(sb, from);
     machine_route(sb, c->route);
+    if (sb->rung != RUNG_RUNNING)
+        start_left(sb);
     note_moved(sb, from);
     machine_defer(sb, c->act);
 }

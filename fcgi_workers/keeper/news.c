@@ -19,6 +19,8 @@
 #define BEHIND_MAX     4096     /* commands without an answer yet */
 #define RECONNECT_MAX  10000
 #define REFILL_MS      60000
+#define REFILL_MAX     2048     /* in one turn; the rest in the next */
+#define REFILL_AGAIN   10
 
 struct news {
     struct keeper     *k;
@@ -28,6 +30,7 @@ struct news {
     bool               up;
     int                behind;
     struct timer       again, refill;
+    size_t             refill_at;      /* how far the last turn came */
     void             (*got)(struct keeper *k, const struct news_due *due,
         int n);
     int64_t            again_ms;
@@ -112,6 +115,7 @@ static void news_connected(const redisAsyncContext *ac, int status)
         return;
     }
     n->up = true;
+    n->refill_at = 0;
     n->again_ms = 1000;
     log_info("redis: connected");
     loop_timer_set(n->k->loop, &n->refill, 0);
@@ -262,21 +266,38 @@ int news_ask_due(struct keeper *k,
 }
 
 /* Redis keeps nothing over its restart, so what is awake is told again. */
+struct refill {
+    size_t i, from, told;
+};
+
 static void news_refill_one(struct sandbox *sb, void *arg)
 {
-    (void) arg;
-    if (sb->rung == RUNG_RUNNING || sb->rung == RUNG_FROZEN)
-        news_sleep_at(sb, "NX", reaper_due_ms(sb));
+    struct refill *f = arg;
+
+    if (f->i++ < f->from || f->told >= REFILL_MAX)
+        return;
+    f->from++;
+    if (sb->rung != RUNG_RUNNING && sb->rung != RUNG_FROZEN)
+        return;
+    f->told++;
+    news_sleep_at(sb, "NX", reaper_due_ms(sb));
 }
 
 static void news_refill(struct timer *t)
 {
-    struct news *n = t->owner;
+    struct news  *n = t->owner;
+    struct refill f = { 0, n->refill_at, 0 };
 
     if (!n->up)
         return;                 /* begun anew when it is back */
-    sandbox_each(n->k, news_refill_one, NULL);
-    loop_timer_set(n->k->loop, &n->refill, REFILL_MS);
+    if (n->behind > REFILL_MAX) {
+        loop_timer_set(n->k->loop, t, REFILL_AGAIN);
+        return;
+    }
+    sandbox_each(n->k, news_refill_one, &f);
+    n->refill_at = f.from < f.i ? f.from : 0;
+    loop_timer_set(n->k->loop, t, n->refill_at > 0 ? REFILL_AGAIN
+        : REFILL_MS);
 }
 
 bool news_up(const struct keeper *k)

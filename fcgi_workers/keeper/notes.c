@@ -30,7 +30,6 @@ static void note_waking(struct sandbox *sb, enum rung from)
         sb->unpacked = false;   /* told when the unpacking began */
         return;
     }
-    sb->waking_mono_ms = loop_now_ms(sb->k->loop);
     if (!rung_at_rest(from) || from == RUNG_RUNNING)
         return;                 /* a start that goes on after a stop */
     if (sb->queue != NULL)
@@ -45,14 +44,13 @@ static void note_waking(struct sandbox *sb, enum rung from)
 static void note_running(struct sandbox *sb, enum rung from)
 {
     char    data[96];
-    int64_t took = loop_now_ms(sb->k->loop) - sb->waking_mono_ms;
+    int64_t took = loop_now_ms(sb->k->loop) - sb->wake_mono_ms;
 
-    if (sb->waking_mono_ms == 0 || !rung_awake(from))
+    if (sb->wake_mono_ms == 0 || !rung_waking(from))
         snprintf(data, sizeof(data), "{\"state\":\"running\"}");
     else
         snprintf(data, sizeof(data), "{\"state\":\"running\","
             "\"wake_duration_ms\":%" PRId64 "}", took);
-    sb->waking_mono_ms = 0;
     store_note(sb, "sandbox.running", data, OUTBOX_GOES_ON);
 }
 
@@ -92,7 +90,6 @@ void note_moved(struct sandbox *sb, enum rung from)
         return;
     switch (sb->rung) {
     case RUNG_CREATING:
-        sb->waking_mono_ms = loop_now_ms(sb->k->loop);
         store_note(sb, "sandbox.creating", "{\"state\":\"creating\"}",
             OUTBOX_GOES_ON);
         break;

@@ -35,6 +35,7 @@ struct op {
     int64_t         number;
     enum op_kind    kind;
     bool            v1, fired, ended, question;
+    bool            held;               /* ended, not to be told yet */
     uint8_t         phase;              /* restart: 0 stops, 1 starts */
     char            sandbox_id[ID_MAX + 1];
     char           *tenant, *actor, *remote, *request_id;

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "../common/buf.h"
+#include "../common/clock.h"
 #include "../common/log.h"
 #include "../common/msg.h"
 #include "links.h"
@@ -22,7 +23,6 @@
 #define CONNS_MAX      256
 #define REQUESTS_TURN  64               /* of one connection in one turn */
 #define OPS_HASH       1024
-#define QUESTION_FIRST (1LL << 52)      /* never the number of a row */
 #define QUESTION_KEPT_MS 60000
 #define REPLY_MAX      (2 * 1024 * 1024)
 
@@ -86,7 +86,8 @@ struct op *ops_find_open(struct keeper *k, int64_t number)
 {
     struct op *op = ops_find(k, number);
 
-    return op != NULL && (!op->question || op->answer == NULL) ? op : NULL;
+    return op != NULL && (!op->question || op->held
+        || op->answer == NULL) ? op : NULL;
 }
 
 bool ops_known(struct keeper *k, int64_t number)
@@ -119,8 +120,8 @@ static void ops_sweep(struct timer *t)
         at = &k->ops->hash[i];
         while ((op = *at) != NULL) {
             any |= op->question;
-            if (op->question && op->answer != NULL && loop_now_ms(k->loop)
-                - op->began_ms > QUESTION_KEPT_MS) {
+            if (op->question && !op->held && op->answer != NULL
+                && loop_now_ms(k->loop) - op->began_ms > QUESTION_KEPT_MS) {
                 *at = op->next_hash;
                 op_free(op);
             } else {
@@ -294,7 +295,7 @@ void ops_now(struct request *r, struct sandbox *sb,
 
 int64_t ops_question_number(struct keeper *k)
 {
-    return QUESTION_FIRST + ++k->ops->questions;
+    return MSG_ROWLESS + ++k->ops->questions;
 }
 
 void ops_ask(struct request *r, struct sandbox *sb)
@@ -360,7 +361,8 @@ bool ops_release(struct keeper *k)
         any = true;
         if (op->after != NULL && op->error.code == NULL)
             op->after(op);
-        links_op_done(op);
+        if (!op->held)
+            links_op_done(op);
         if (op->question)
             continue;           /* until it is fetched */
         if (op->number != 0) {
@@ -501,6 +503,8 @@ int ops_open(struct keeper *k, int listen_fd, struct err *e)
         return err_set(e, "internal", "out of memory");
     ops->k = k;
     ops->fresh_end = &ops->fresh;
+    /* Not the numbers of the keeper before: somebody may still wait for one. */
+    ops->questions = clock_wall_ms() * 1024;
     ops->sweep.owner = k;
     ops->sweep.due = ops_sweep;
     ops->listen.fd = listen_fd;

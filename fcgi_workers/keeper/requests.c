@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../common/msg.h"
 #include "idle.h"
 #include "leases.h"
 #include "ops.h"
@@ -120,7 +121,7 @@ static int answer_of_open(struct request *r, struct op *op, struct err *e)
 
     if (strcmp(op->tenant, r->tenant) != 0)
         return err_set(e, "not_found", "no such operation");
-    if (op->answer == NULL || !op->question) {
+    if (op->answer == NULL || !op->question || op->held) {
         snprintf(text, sizeof(text), "{\"pending\":true,\"sandbox\":\"%s\"}",
             op->sandbox_id);
         r->reply = json_tokener_parse(text);
@@ -144,6 +145,12 @@ static int request_answer(struct request *r, struct err *e)
 
     if (op != NULL)
         return answer_of_open(r, op, e);
+    if (number >= MSG_ROWLESS) {
+        err_set(e, "unavailable", "the control plane was restarted "
+            "meanwhile: ask again");
+        e->retry_after_s = 1;
+        return -1;
+    }
     rc = store_answer_of(r->k, r->tenant, number, NULL, &a, e);
     if (rc != 1)
         return rc == -1 ? -1

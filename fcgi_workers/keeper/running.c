@@ -40,14 +40,32 @@ void start_renew(struct sandbox *sb)
     if (sb->rung != RUNG_RUNNING || sb->live == NULL || sb->live->renewing)
         return;
     sb->live->renewing = true;
+    sb->live->stale = false;
     sb->reserved = sandbox_next_generation(sb->k);
     machine_defer(sb, ACT_RENEW);
+}
+
+static void start_let_go(struct sandbox *sb, const struct err *e)
+{
+    struct op *op;
+
+    while ((op = sb->live->held) != NULL) {
+        sb->live->held = op->next;
+        op->next = NULL;
+        op->held = false;
+        if (e != NULL) {
+            op->error = *e;
+            op_render(op);
+        }
+        links_op_done(op);
+    }
 }
 
 static void start_have_renewed(void *arg, const struct err *e, int fd)
 {
     struct sandbox *sb = arg;
     struct live    *live = sb->live;
+    struct err      ours;
 
     if (fd >= 0)
         close(fd);
@@ -59,6 +77,10 @@ static void start_have_renewed(void *arg, const struct err *e, int fd)
     if (e != NULL) {
         log_warn("sandbox=%s its route could not be renewed: %s", sb->id,
             e->msg);
+        live->stale = true;
+        err_set(&ours, "unavailable", "it is stored, but the gates could not "
+            "be told: %s", e->msg);
+        start_let_go(sb, &ours);
         return;
     }
     if (live->door_old != 0)
@@ -68,7 +90,28 @@ static void start_have_renewed(void *arg, const struct err *e, int fd)
     sb->generation = sb->reserved;
     store_dirty(sb);
     links_broadcast(sb);
+    start_let_go(sb, NULL);
     links_settle(sb);
+}
+
+bool start_stale(const struct sandbox *sb)
+{
+    return sb->live != NULL && sb->live->stale;
+}
+
+void start_hold(struct sandbox *sb, struct op *op)
+{
+    op->held = true;
+    op->next = sb->live->held;
+    sb->live->held = op;
+}
+
+void start_left(struct sandbox *sb)
+{
+    if (sb->live == NULL)
+        return;
+    sb->live->renewing = sb->live->stale = false;
+    start_let_go(sb, NULL);
 }
 
 void start_renewed(struct sandbox *sb)
@@ -87,6 +130,8 @@ static void door_back_one(struct sandbox *sb, void *arg)
     if (live == NULL || live->netns < 0 || live->door_gen == 0)
         return;
     peers_door_add(sb->k, sb->id, live->door_gen, live->netns, NULL, NULL);
+    if (live->stale)
+        start_renew(sb);
 }
 
 void start_door_back(struct keeper *k)

@@ -53,8 +53,7 @@ struct sandbox {
     int64_t         lease_ms;   /* the last of its leases ends */
     int64_t         archive_again_ms;   /* monotonic: not before that */
     int64_t         need_mb;    /* of memory, when it last slept; 0: unknown */
-    int64_t         wake_mono_ms;       /* its way up began */
-    int64_t         waking_mono_ms;     /* 0: it is not on its way up */
+    int64_t         wake_mono_ms;       /* its last way up began; 0: none */
     char           *image, *engine_ref, *spec_hash, *last_status;
     char           *host_mode, *error_message;
     char           *archive_ref;        /* its home is there, not in `home` */

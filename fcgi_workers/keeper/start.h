@@ -27,6 +27,13 @@ void start_adopt(struct sandbox *sb, bool frozen);
 void start_renew(struct sandbox *sb);
 bool start_renewing(const struct sandbox *sb);
 void start_renewed(struct sandbox *sb);         /* its commit is done */
+/* The last renewal failed: gates hold an older policy. */
+bool start_stale(const struct sandbox *sb);
+/* This operation changed what gates know: whoever waits for it is told when
+ * the renewal has ended. */
+void start_hold(struct sandbox *sb, struct op *op);
+/* It does not run any more: no renewal is needed. */
+void start_left(struct sandbox *sb);
 
 void start_abort(struct sandbox *sb, const struct err *why);
 void start_granted(struct sandbox *sb);         /* by admission.c */

@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -64,21 +65,75 @@ void logs_reopen(void)
     logs_open_file();           /* if it fails, the old one stays */
 }
 
-bool logs_rotate(const char *name)
+static bool logs_is_large(const char *name)
 {
     struct stat st;
-    char        from[PATH_MAX], to[PATH_MAX];
-    int         i;
+    char        path[PATH_MAX];
 
-    logs_path(from, name, 0);
-    if (logs.size == 0 || stat(from, &st) != 0 || st.st_size < logs.size)
-        return false;
-    for (i = logs.keep; i > 0; i--) {
+    logs_path(path, name, 0);
+    return logs.size != 0 && lstat(path, &st) == 0 && S_ISREG(st.st_mode)
+        && st.st_size >= logs.size;
+}
+
+static void logs_shift(const char *name, int first)
+{
+    char from[PATH_MAX], to[PATH_MAX];
+    int  i;
+
+    for (i = logs.keep; i > first; i--) {
         logs_path(from, name, i - 1);
         logs_path(to, name, i);
         rename(from, to);       /* not every number is there */
     }
+}
+
+bool logs_rotate(const char *name)
+{
+    if (!logs_is_large(name))
+        return false;
+    logs_shift(name, 0);
     return true;
+}
+
+/* All that is in `from` at this moment, within the kernel. */
+static int logs_copy(int from, int to)
+{
+    struct stat st;
+    off_t       left;
+    ssize_t     n;
+
+    if (fstat(from, &st) != 0)
+        return -1;
+    for (left = st.st_size; left > 0; left -= n) {
+        n = sendfile(to, from, NULL, (size_t)left);
+        if (n <= 0)
+            return -1;
+    }
+    return 0;
+}
+
+void logs_rotate_held(const char *name)
+{
+    char path[PATH_MAX];
+    int  from, to;
+
+    if (!logs_is_large(name))
+        return;
+    logs_shift(name, 1);
+    logs_path(path, name, 0);
+    from = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    logs_path(path, name, 1);
+    to = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
+        0640);
+    /* What cannot be kept is given up: a disk that is full needs the room. */
+    if (from >= 0 && (to < 0 || logs_copy(from, to) != 0))
+        unlink(path);
+    if (from >= 0)
+        (void)!ftruncate(from, 0);
+    if (from >= 0)
+        close(from);
+    if (to >= 0)
+        close(to);
 }
 
 static void logs_write(const char *line, size_t len)

@@ -39,5 +39,8 @@ void logs_reopen(void);
 
 /* Moves a file of log_dir that has grown too large; true if it did. */
 bool logs_rotate(const char *name);
+/* The same for a file that its writer never opens anew, but appends to: it is
+ * copied and emptied. Lines that come in between are lost. */
+void logs_rotate_held(const char *name);
 
 #endif

@@ -87,15 +87,14 @@ static void conf_http_paths(const struct conf *c, struct buf *b)
     buf_printf(b, "fastcgi_temp_path     %s/nginx/fastcgi;\n", s->run_dir);
     buf_printf(b, "uwsgi_temp_path       %s/nginx/uwsgi;\n", s->run_dir);
     buf_printf(b, "scgi_temp_path        %s/nginx/scgi;\n", s->run_dir);
-    buf_printf(b, "access_log            %s/access.log holdfast;\n\n",
-        s->log_dir);
+    buf_printf(b, "access_log            %s/access.log holdfast "
+        "buffer=64k flush=1s;\n\n", s->log_dir);
     buf_printf(b, "holdfast_keeper unix:%s/keeper.sock;\n", s->run_dir);
     buf_printf(b, "holdfast_door   unix:%s/door.sock;\n", s->run_dir);
     buf_printf(b, "holdfast_redis  unix:%s/redis.sock;\n\n", s->run_dir);
 }
 
-/* Who in front of us is believed, and what apps are told of their public
- * address: only when TLS ends before us do they differ from our own. */
+/* Who in front of us is believed. */
 static void conf_http_front(const struct conf *c, struct buf *b)
 {
     const struct settings *s = c->s;
@@ -110,16 +109,22 @@ static void conf_http_front(const struct conf *c, struct buf *b)
     buf_printf(b, "real_ip_header %s;\nreal_ip_recursive on;\n\n",
         strcmp(s->proxy_protocol, "off") == 0 ? "X-Forwarded-For"
         : "proxy_protocol");
+}
 
-    buf_str(b, "# preview_scheme, preview_public_port: what apps are told\n");
-    buf_printf(b, "map $scheme $holdfast_proto {\n    default %s;\n}\n",
+/* What apps are told of their public address: only when TLS ends before us
+ * does it differ from our own. */
+static void conf_public(const struct conf *c, struct buf *b)
+{
+    const struct settings *s = c->s;
+
+    buf_str(b, "# Settings: preview_scheme, preview_public_port.\n");
+    buf_printf(b, "proxy_set_header X-Forwarded-Proto %s;\n",
         strcmp(s->preview_scheme, "https") == 0 ? "https" : "$scheme");
-    buf_str(b, "map $server_port $holdfast_port {\n    default ");
+    buf_str(b, "proxy_set_header X-Forwarded-Port  ");
     if (s->preview_public_port == 0)
-        buf_str(b, "$server_port");
+        buf_str(b, "$server_port;\n");
     else
-        buf_printf(b, "%lld", (long long)s->preview_public_port);
-    buf_str(b, ";\n}\n\n");
+        buf_printf(b, "%lld;\n", (long long)s->preview_public_port);
 }
 
 static void conf_http_streams(const struct settings *s, struct buf *b)
@@ -237,6 +242,7 @@ static const struct {
     { CONF_SETTINGS "/listen_api.conf",     conf_listen_api },
     { CONF_SETTINGS "/listen_preview.conf", conf_listen_preview },
     { CONF_SETTINGS "/listen_metrics.conf", conf_listen_metrics },
+    { CONF_SETTINGS "/public.conf",         conf_public },
     { CONF_SETTINGS "/tls.conf",            conf_tls },
 };
 

@@ -262,6 +262,7 @@ static void parent_tick_due(struct timer *t)
 
     if (logs_rotate("nginx-error.log") || moved)
         parent_reopen_nginx();
+    logs_rotate_held("dockerd.log");
     loop_timer_set(parent->loop, t, PARENT_TICK_MS);
 }
 

@@ -376,6 +376,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if self.path.startswith("/drop"):
             self.close_connection = True
             return
+        if self.path.startswith("/kept") and self.count > 1:
+            # closed under a request that came by a kept connection
+            app.gate.wait(30)
+            self.close_connection = True
+            return
         if self.path.startswith("/cut"):
             self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Le")
             self.wfile.flush()
@@ -629,12 +634,10 @@ proxy_temp_path {d}/proxy;
 fastcgi_temp_path {d}/fastcgi;
 uwsgi_temp_path {d}/uwsgi;
 scgi_temp_path {d}/scgi;
-access_log {d}/access.log holdfast;
+access_log {d}/access.log holdfast buffer=64k flush=1s;
 holdfast_keeper unix:{self.keeper};
 holdfast_door unix:{self.door};
 {lines}
-map $scheme $holdfast_proto {{ default $scheme; }}
-map $server_port $holdfast_port {{ default $server_port; }}
 {self.settings}
 upstream holdfast_api {{ server unix:{self.api}; }}
 """)

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sqlite3
 import threading
 import time
@@ -133,6 +134,12 @@ class Operations(One):
         self.assertEqual("a", a.json["id"])
         self.assertEqual((202, "/v1/operations/9", "respond-async"), (
             a.status, a.headers["location"], a.headers["preference-applied"]))
+        self.says({"op": 1 << 52})      # it has no row: nothing to look at
+        self.api.insert(id="a")
+        a = self.api.ask("PATCH", "/v1/sandboxes/a", {"idle_s": 60}, headers={
+            "Prefer": "respond-async"})
+        self.assertEqual(f"/_op/{1 << 52}", a.headers["x-accel-redirect"])
+        self.assertNotIn("preference-applied", a.headers)
 
     def test_errors_of_the_keeper(self):
         error = {"status": 503, "code": "low_memory", "message": "no \"mem\"",
@@ -545,6 +552,30 @@ class Processes(One):
             except FileNotFoundError:
                 return True
         until("they have gone", lambda: all(map(gone, workers)))
+
+
+class Renewed(One):
+    settings = {"api_workers": 1, "api_requests_max": 100,
+                "api_request_s": 1}
+
+    def another(self, first):
+        until("there is another", lambda: self.api.workers()
+              and self.api.workers() != first)
+        self.assertEqual(200, self.api.get("/sandboxes").status)
+
+    def test_after_so_many_requests(self):
+        first = self.api.workers()
+        for _ in range(130):
+            self.assertEqual(200, self.api.get("/sandboxes").status)
+        self.another(first)
+
+    def test_after_a_request_that_hangs(self):
+        first = self.api.workers()
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(self.api.socket)
+            s.send(b"\1")
+            self.another(first)
+        self.assertIn("did not arrive whole in 1 s", self.api.logs())
 
 
 class Alone(One):

@@ -10,6 +10,7 @@ import time
 
 from case import Case, until
 from sse import Follower, Sse
+from stack import request
 
 LIMIT = 400
 
@@ -47,6 +48,10 @@ class Frame(Case):
 
 class Life(Frame):
     settings = {"stream_ping_s": 1}
+
+    def open_now(self):
+        return request(self.s.metrics_address, "GET",
+                       "/gate/status").json["streams"]
 
     def test_a_life_in_order(self):
         box = self.s.create_app(3000)
@@ -204,6 +209,8 @@ class Life(Frame):
             sse.until("sandbox.stopped")
             until("some pings", lambda: sse.next(0.5) is None
                   and sse.comments >= 2)
+            self.assertEqual(1, self.open_now())
+        until("it is closed", lambda: self.open_now() == 0)
         self.assertEqual("stopped", self.s.state(box))
 
     def test_bad_input(self):
@@ -301,8 +308,16 @@ class Tenants(Frame):
                      "/v1/sandboxes/nobody1/events"):
             with Sse(self.s, f"{path}?ticket={ticket}", token="") as sse:
                 self.assertIn(sse.status, (401, 403, 404), path)
-        with open(f"{self.s.dir}/log/access.log") as f:
-            self.assertNotIn(ticket, f.read())
+
+        def log():
+            with open(f"{self.s.dir}/log/access.log") as f:
+                return f.read()
+        until("the last call is in the log",
+              lambda: "/v1/sandboxes/nobody1/events" in log())
+        self.assertNotIn(ticket, log())
+        self.assertNotIn("/_stream", log())
+        self.assertRegex(log(),
+                         r' 200 "GET [^ "]+/v1/sandboxes/shown1/events"')
 
     def test_a_tenant_cannot_take_all(self):
         mine = [self.events(token="alice-secret-1") for _ in range(5)]

@@ -82,6 +82,10 @@ class Front(Case):
         self.assertEqual("https", h["x-forwarded-proto"])
         self.assertNotIn("9.9.9.9", repr(h))
 
+    def logged(self, mark):
+        with open(f"{self.s.dir}/log/access.log") as f:
+            return next((x for x in f if mark in x), None)
+
     def test_log_and_audit_have_the_client(self):
         body = '{"id":"front7"}'
         answer = self.talk(
@@ -93,8 +97,8 @@ class Front(Case):
         self.assertIn(" 201 ", answer.split("\r\n")[0], answer)
         rows = self.s.expect(200, "GET", "/v1/audit").text
         self.assertIn("9.9.9.8", rows)
-        with open(f"{self.s.dir}/log/access.log") as f:
-            line = next(x for x in f if "front-audit-1" in x)
+        line = until("the call is in the log",
+                     lambda: self.logged("front-audit-1"))
         self.assertEqual("9.9.9.8", line.split(" ")[1])
         self.assertIn('"POST localhost/v1/sandboxes"', line)
         self.assertIn(" sandbox=front7 ", line)

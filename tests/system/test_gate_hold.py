@@ -247,6 +247,27 @@ class Hold(GateCase):
         self.assertEqual([x["path"] for x in app.seen].count("/cut"), 1)
 
 
+class Spares(GateCase):
+    workers = 1
+
+    def test_the_spare_is_gone_at_the_second_try(self):
+        app = self.box("sp1", state="awake")
+        self.assertEqual(self.preview("sp1")[0], 200)
+        self.assertEqual(self.n.status()["spares"], 1)
+        first = Later(self.preview, "sp1", "/kept")
+        until(lambda: [x for x in app.seen if x["path"] == "/kept"])
+        self.assertEqual(self.n.status()["spares"], 1)
+        second = Later(self.preview, "sp1", "/slow")
+        until(lambda: [x for x in app.seen if x["path"] == "/slow"])
+        self.assertEqual(self.n.status()["spares"], 0)
+        asked = len(self.d.asked)
+        app.gate.set()
+        self.assertEqual(first.result()[0], 200)
+        self.assertEqual(second.result()[0], 200)
+        self.assertEqual(len(self.d.asked), asked + 1)
+        self.idle("sp1")
+
+
 class Many(GateCase):
     """More asks than the link's buffer takes, and a reload meanwhile."""
 

@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import re
+import signal
 import socket
 import ssl
 import subprocess
@@ -380,11 +381,63 @@ class Private(Case):
         sock = self.upgrade(f"/?{NAME}={t}", box=box)
         self.s.expect(200, "PATCH", f"/v1/sandboxes/{box}",
                       {"visibility": "public"})
-        until("it is public",
-              lambda: self.s.preview(box).status == 200, 1)
         for _ in range(20):
             self.status(200, self.s.preview(box))
         sock.close()
+        for policy, want in ((("private", "localhost"), 401),
+                             (("public", "localhost"), 200),
+                             (("public", "public"), 200)) * 8:
+            self.s.expect(200, "PATCH", f"/v1/sandboxes/{box}",
+                          {"visibility": policy[0],
+                           "preview_host_header": policy[1]})
+            a = self.status(want, self.s.preview(box))
+            if want == 200:
+                self.assertEqual(
+                    "localhost" in policy,
+                    a.json["headers"]["host"].startswith("localhost"))
+        self.s.purge(box)
+
+    def test_a_patch_ends_when_the_gates_know(self):
+        box = self.s.create_app(3000, visibility="private")
+
+        def patch():
+            return self.s.api("PATCH", f"/v1/sandboxes/{box}",
+                              {"visibility": "public"}).status
+        door = self.s.kill("door", signal.SIGSTOP)
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            try:
+                said = pool.submit(patch)
+                until("it is stored", lambda: self.s.get(box)["visibility"]
+                      == "public")
+                self.assertFalse(said.done(), "the gates cannot know it")
+            finally:
+                for p in door:
+                    os.kill(p, signal.SIGCONT)
+            self.assertEqual(200, said.result())
+        self.status(200, self.s.preview(box))
+        self.s.purge(box)
+
+    def test_a_patch_cut_short_by_the_keepers_death(self):
+        box = self.s.create_app(3000)
+        self.status(200, self.s.preview(box))
+
+        def patch():
+            return self.s.api("PATCH", f"/v1/sandboxes/{box}",
+                              {"visibility": "private"})
+        door = self.s.kill("door", signal.SIGSTOP)
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            try:
+                said = pool.submit(patch)
+                until("it is stored", lambda: self.s.get(box)["visibility"]
+                      == "private")
+                self.s.kill("keeper")
+            finally:
+                for p in door:
+                    os.kill(p, signal.SIGCONT)
+            self.assertTrue(self.error(503, "unavailable",
+                                       said.result())["retryable"])
+        self.status(200, patch())
+        self.status(401, self.s.preview(box))
         self.s.purge(box)
 
     def test_rotation(self):

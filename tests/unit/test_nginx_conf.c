@@ -14,7 +14,8 @@
 
 static const char *const written[] = {
     "main.conf", "events.conf", "http.conf", "listen_api.conf",
-    "listen_preview.conf", "listen_metrics.conf", "tls.conf",
+    "listen_preview.conf", "listen_metrics.conf", "public.conf",
+    "tls.conf",
 };
 
 static struct err e;
@@ -119,8 +120,9 @@ static void test_values(void)
     CHECK(strstr(b.data, "\nset_real_ip_from 10.0.0.0/8;\n"
         "set_real_ip_from fd00::1;\nreal_ip_header proxy_protocol;\n")
         != NULL);
-    CHECK(strstr(b.data, "    default https;\n") != NULL);
-    CHECK(strstr(b.data, "    default 443;\n") != NULL);
+    read_conf(dir, "public.conf", &b);
+    CHECK(strstr(b.data, "X-Forwarded-Proto https;\n") != NULL);
+    CHECK(strstr(b.data, "X-Forwarded-Port  443;\n") != NULL);
     read_conf(dir, "listen_api.conf", &b);
     CHECK(strstr(b.data, " proxy_protocol;") == NULL);
     read_conf(dir, "listen_preview.conf", &b);
