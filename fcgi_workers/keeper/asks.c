@@ -247,6 +247,17 @@ bool links_wanted(const struct sandbox *sb)
     return false;
 }
 
+void links_asleep(struct sandbox *sb)
+{
+    struct ask *a, *next;
+
+    for (a = sb->asks; a != NULL; a = next) {
+        next = a->next;
+        a->port = 0;
+        ask_answer(sb, a);
+    }
+}
+
 /* The text of a failure is one line of printable characters, cut to fit. */
 static void failed_text(const char *from, char out[200])
 {

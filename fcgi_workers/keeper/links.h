@@ -24,6 +24,9 @@ void links_settle(struct sandbox *sb);
 bool links_wanted(const struct sandbox *sb);
 /* Its wake failed: all that wait are told why. */
 void links_failed(struct sandbox *sb);
+/* It has left the rung running: who is still there will ask anew. An ask that
+ * stayed, for a port that had not opened, would wake it for one who has left. */
+void links_asleep(struct sandbox *sb);
 /* The guest says other ports are open. */
 void links_ports(struct sandbox *sb);
 /* It is gone: whoever waits is told, nobody waits any more. */

@@ -70,6 +70,8 @@ static void machine_route(struct sandbox *sb, enum route route)
         break;
     }
     links_broadcast(sb);
+    if (route == ROUTE_ASLEEP)
+        links_asleep(sb);
 }
 
 void machine_defer(struct sandbox *sb, enum action act)

@@ -3,7 +3,7 @@
 import collections
 from concurrent.futures import ThreadPoolExecutor
 
-from case import Case
+from case import Case, until
 
 
 def at_once(n, call):
@@ -119,6 +119,19 @@ class Races(Case):
         self.assertIsNone(self.s.container("flicker"))
         self.s.expect(201, "POST", "/sandbox", {"id": "flicker"})
         self.s.purge("flicker")
+
+    def test_a_visitor_who_left_does_not_undo_a_stop(self):
+        """What he waited for never came: nobody waits for it any more."""
+        box = self.s.create_app(3000, ports=[3000, 3001])
+        self.s.stop_box(box)
+        visit = self.s.raw("GET / HTTP/1.1\r\nHost: "
+                           f"{self.s.preview_host(box, 3001)}\r\n\r\n")
+        until("it is awake", lambda: self.s.state(box) == "running")
+        visit.close()
+        self.s.stop_box(box)
+        self.s.purge(self.s.create())           # takes longer than a wake
+        self.assertEqual("stopped", self.s.state(box))
+        self.s.purge(box)
 
     def test_a_client_that_leaves_during_a_wake(self):
         box = self.s.create_app(3000, ports=[3000])
