@@ -51,7 +51,8 @@ static const char  ngx_http_holdfast_warming_page[] =
 
 /*
  * Of a page that loaded itself anew: it wakes when somebody comes back to it.
- * Its stream ends when the sandbox is awake for another reason.
+ * Its stream ends when the sandbox is awake for another reason.  The focus that
+ * a tab in front gets with its new page is nobody's coming back.
  */
 
 static const char  ngx_http_holdfast_asleep_page[] =
@@ -66,7 +67,8 @@ static const char  ngx_http_holdfast_asleep_page[] =
     "s.onerror=function(){s.close();"
     "setTimeout(function(){location.reload()},"
     "Date.now()-began<1000?5000:0)};"
-    "function back(){if(document.hidden){return}s.close();"
+    "function back(e){if(document.hidden"
+    "||e.type==='focus'&&Date.now()-began<2000){return}s.close();"
     "on.forEach(function(e){removeEventListener(e,back)});"
     "removeEventListener('focus',back);"
     "document.removeEventListener('visibilitychange',back);"
