@@ -93,7 +93,9 @@ class Browsed(Boxed):
             cls.browser = Browser(
                 f"--host-resolver-rules=MAP *.{DOMAIN} 127.0.0.1",
                 "--ignore-certificate-errors",
-                f"--unsafely-treat-insecure-origin-as-secure=*.{DOMAIN}")
+                f"--unsafely-treat-insecure-origin-as-secure=*.{DOMAIN}",
+                ports=[int(cls.s.preview_address.split(":")[1]),
+                       cls.tls_port])
         except BaseException:
             super().tearDownClass()
             raise
