@@ -7,6 +7,7 @@
  *   _conf      what a directive's value must be
  *   _host      preview host and path grammar (pure)
  *   _table     route table in shared memory
+ *   _slot      slots of workers, and their counts in it
  *   _route     what the keeper's lines do to it
  *   _gate      the one handler, in PRECONTENT
  *   _enter     in flight in a sandbox, with a socket inside

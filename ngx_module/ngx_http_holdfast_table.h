@@ -139,7 +139,18 @@ extern ngx_http_holdfast_table_t  *ngx_http_holdfast_table;
     (void) ngx_atomic_fetch_add(&ngx_http_holdfast_table->counts.field, 1)
 
 
+#define ngx_http_holdfast_quiet(e)                                           \
+    ((uint8_t *) ((e)->active + ngx_http_holdfast_table->nslots + 1))
+
+
+#define ngx_http_holdfast_refer(e)                                           \
+    if (!(e)->referenced) {                                                  \
+        (e)->referenced = 1;                                                 \
+    }
+
+
 ngx_int_t ngx_http_holdfast_table_zone(ngx_shm_zone_t *zone, void *data);
+ngx_int_t ngx_http_holdfast_slots_open(ngx_log_t *log);
 ngx_int_t ngx_http_holdfast_table_attach(ngx_cycle_t *cycle);
 void ngx_http_holdfast_table_detach(void);
 ngx_http_holdfast_slot_t *ngx_http_holdfast_table_slot(ngx_uint_t *n);
@@ -156,6 +167,7 @@ ngx_http_holdfast_entry_t *ngx_http_holdfast_table_insert(const u_char *id,
 ngx_http_holdfast_entry_t *ngx_http_holdfast_table_entry(uint32_t n);
 uint32_t ngx_http_holdfast_table_number(ngx_http_holdfast_entry_t *e);
 void ngx_http_holdfast_table_empty(void);
+ngx_uint_t ngx_http_holdfast_entry_busy(ngx_http_holdfast_entry_t *e);
 ngx_uint_t ngx_http_holdfast_entry_active(ngx_http_holdfast_entry_t *e);
 ngx_uint_t ngx_http_holdfast_entry_quiet(ngx_http_holdfast_entry_t *e);
 
