@@ -25,7 +25,7 @@ bool links_wanted(const struct sandbox *sb);
 /* Its wake failed: all that wait are told why. */
 void links_failed(struct sandbox *sb);
 /* It has left the rung running: who is still there will ask anew. An ask that
- * stayed, for a port that had not opened, would wake it for one who has left. */
+ * stayed, for a port that had not opened, would wake it for nobody. */
 void links_asleep(struct sandbox *sb);
 /* The guest says other ports are open. */
 void links_ports(struct sandbox *sb);
