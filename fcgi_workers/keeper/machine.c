@@ -417,7 +417,6 @@ static void machine_run(struct sandbox *sb, enum action act)
         machine_fell(sb);
         stop_tidy(sb);
         break;
-    case ACT_FELL_STARTING: start_fell(sb); break;
     case ACT_ARCHIVE:       archive_begin(sb); break;
     case ACT_UNPACK:        archive_unpack(sb); break;
     case ACT_UNPACKED:

@@ -35,7 +35,6 @@ enum action {
     ACT_FREEZE, ACT_THAW, ACT_THAW_STOP, ACT_STOP,
     ACT_AWAKE_AGAIN,    /* it runs: only the route is made anew */
     ACT_FELL,           /* tidy up after a container that died */
-    ACT_FELL_STARTING,  /* the chain decides: once more, or failed */
     ACT_ARCHIVE, ACT_UNPACK, ACT_UNPACKED,
     ACT_REMOVE, ACT_PURGE, ACT_ERASE,
     ACT_RENEW,          /* in no cell: start_renew */

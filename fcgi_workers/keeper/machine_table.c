@@ -4,7 +4,8 @@
  * A rung that is not at rest is doing something whose end it awaits: nearly
  * everything else that comes is LATER. Nothing is lost by that, because
  * operations stay in the queue and gates stay waiting until machine_look has
- * dealt with them. A container that died is only news where one should run.
+ * dealt with them. A container that died is only news where one should run: on
+ * the way up start.c hears of its own, and what died before that is old news.
  */
 #include "machine.h"
 
@@ -24,7 +25,7 @@ const struct cell machine_table[RUNG_COUNT][EV_COUNT] = {
         [EV_DONE]     = GO(RUNNING, STARTED, AWAKE),
         [EV_FAILED]   = GO(DELETING, REMOVE, GONE),
         [EV_REFUSED]  = GO(DELETING, REMOVE, GONE),
-        [EV_DIED]     = GO(CREATING, FELL_STARTING, KEEP),
+        [EV_DIED]     = STAY(CREATING),
         [EV_PAUSED]   = STAY(CREATING),
         [EV_UNPAUSED] = STAY(CREATING),
     },
@@ -39,7 +40,7 @@ const struct cell machine_table[RUNG_COUNT][EV_COUNT] = {
         [EV_DONE]     = GO(RUNNING, STARTED, AWAKE),
         [EV_FAILED]   = GO(ERROR, TELL_FAILED, KEEP),
         [EV_REFUSED]  = GO(STOPPED, TELL_FAILED, KEEP),
-        [EV_DIED]     = GO(STARTING, FELL_STARTING, KEEP),
+        [EV_DIED]     = STAY(STARTING),
         [EV_PAUSED]   = STAY(STARTING),
         [EV_UNPAUSED] = STAY(STARTING),
     },
@@ -99,7 +100,7 @@ const struct cell machine_table[RUNG_COUNT][EV_COUNT] = {
         [EV_DONE]     = GO(RUNNING, STARTED, AWAKE),
         [EV_FAILED]   = GO(STOPPING, STOP, ASLEEP),
         [EV_REFUSED]  = GO(FROZEN, TELL_FAILED, KEEP),
-        [EV_DIED]     = GO(THAWING, FELL_STARTING, KEEP),
+        [EV_DIED]     = STAY(THAWING),
         [EV_PAUSED]   = STAY(THAWING),
         [EV_UNPAUSED] = STAY(THAWING),
     },

@@ -83,6 +83,25 @@ static void test_ends(void)
     }
 }
 
+/* What a rung is doing is deferred to the end of the turn: an event that stays
+ * in it must not put something else in its place. */
+static void test_stays(void)
+{
+    const struct cell *c;
+    char               what[80];
+    int                r, ev;
+
+    for (r = 0; r < RUNG_COUNT; r++) {
+        for (ev = 0; ev < EV_COUNT; ev++) {
+            c = &machine_table[r][ev];
+            snprintf(what, sizeof(what), "%s × %s", rung_name((enum rung) r),
+                event_name((enum event) ev));
+            if (c->next == (enum rung) r && ev != EV_CREATE && ev != EV_DONE)
+                CHECK_AS(c->act == ACT_NONE || c->act == ACT_LATER, what);
+        }
+    }
+}
+
 /* A route is awake exactly when the rung is running, and only by way of a
  * reserved generation; leaving it is always told. */
 static void test_routes(void)
@@ -134,6 +153,7 @@ int main(void)
     test_decided();
     test_reachable();
     test_ends();
+    test_stays();
     test_routes();
     test_delete();
     return test_end();
