@@ -126,8 +126,12 @@ class Gate:
                 return line
 
     def ask(self, sid, port=0, how="wake", gen=0, timeout=60):
-        self.say("W %s %d %s %d" % (sid, port, how, gen))
-        return self.until("A %s " % sid, timeout).split()
+        """Like a gate: whoever is told "asleep" and needs it asks anew."""
+        while True:
+            self.say("W %s %d %s %d" % (sid, port, how, gen))
+            answer = self.until("A %s " % sid, timeout).split()
+            if how == "look" or answer[3] != "asleep":
+                return answer
 
     def close(self):
         self.sock.close()
