@@ -42,6 +42,18 @@ def socket_in(pid, name, timeout=10):
         os.close(theirs)
 
 
+def bound(connect, seconds=10):
+    """A guest that has just begun has not bound its names yet."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return connect()
+        except ConnectionRefusedError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+
+
 def field(tag, data):
     if isinstance(data, str):
         data = data.encode()
@@ -99,7 +111,7 @@ class Keeper:
     """The keeper's end of a guest."""
 
     def __init__(self, pid):
-        self.sock = socket_in(pid, "holdfast.keeper")
+        self.sock = bound(lambda: socket_in(pid, "holdfast.keeper"))
         self.status = None
         kind, body = self.frame()
         assert kind == HELLO and body[0] == 1, (kind, body)
