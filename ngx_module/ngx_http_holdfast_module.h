@@ -10,6 +10,7 @@
  *   _slot      slots of workers, and their counts in it
  *   _route     what the keeper's lines do to it
  *   _gate      the one handler, in PRECONTENT
+ *   _request   what a request is about
  *   _enter     in flight in a sandbox, with a socket inside
  *   _caller    who calls a preview, and what that caller may cause
  *   _hold      waiting requests and the asks they need
@@ -345,6 +346,10 @@ char *ngx_http_holdfast_check_location(ngx_conf_t *cf,
 
 /* _gate */
 ngx_int_t ngx_http_holdfast_handler(ngx_http_request_t *r);
+
+/* _request */
+ngx_int_t ngx_http_holdfast_begin(ngx_http_request_t *r,
+    ngx_http_holdfast_ctx_t *ctx);
 ngx_http_holdfast_ctx_t *ngx_http_holdfast_get_ctx(ngx_http_request_t *r);
 ngx_http_holdfast_ctx_t *ngx_http_holdfast_find_ctx(ngx_http_request_t *r);
 ngx_uint_t ngx_http_holdfast_has_body(ngx_http_request_t *r);
