@@ -74,7 +74,7 @@ class Registry(Case):
             'ENTRYPOINT ["/bin/app"]', 'CMD ["serve","4000"]',
             "ENV FROM_IMAGE=yes", "VOLUME /var/lib/stuff",
             "HEALTHCHECK CMD touch /tmp/health", "USER 1234"))
-        box = self.s.create(image=image)
+        box = self.s.create(image=image, ports=[4000])
         self.status(200, self.s.preview(box, 4000))
         self.assertEqual("yes\n", self.s.sh(box, "echo $FROM_IMAGE"))
         self.assertEqual("no\n", self.s.sh(
