@@ -99,8 +99,8 @@ test:
 	tests/run
 
 bench: all
-	tests/bench/run
-	tests/bench/gate
+	tests/lib/engine start
+	tests/bench/run && tests/bench/gate; s=$$?; tests/lib/engine stop; exit $$s
 
 check:
 	tests/check
