@@ -122,8 +122,6 @@ static int64_t port_may_open(const struct sandbox *sb, uint16_t port)
 
     if (sb->booted_mono_ms == 0 || age >= wait_ms)
         return 0;
-    if (!sb->live->has_status)
-        return wait_ms - age;      /* its first report is to come */
     if (port_was_open(sb, port)
         || (port_declared(sb, port)
             && (age < FIRST_REPORT_MS || services_coming(sb))))
@@ -160,10 +158,15 @@ static enum line_pstate port_state(const struct sandbox *sb, uint16_t port)
 
 static enum verdict ask_port(struct sandbox *sb, const struct ask *a)
 {
-    int64_t ms, age;
+    int64_t ms, age = loop_now_ms(sb->k->loop) - a->asked_ms;
 
     if (a->port == 0 || a->how == LINE_LOOK || sb->live == NULL)
         return ANSWER;
+    ms = sb->k->s->port_wait_s * 1000 - age;
+    if (!sb->live->has_status && ms > 0) {
+        ports_wait(sb, ms);     /* its first report is to come */
+        return WAIT;
+    }
     if (port_open(sb, a->port) == NULL) {
         ms = port_may_open(sb, a->port);
         if (ms == 0)
@@ -172,7 +175,6 @@ static enum verdict ask_port(struct sandbox *sb, const struct ask *a)
         return WAIT;
     }
     /* Refused, and we think it is open: the guest looks again first. */
-    age = loop_now_ms(sb->k->loop) - a->asked_ms;
     if (a->how != LINE_REFUSED || age >= REFUSED_MS
         || sb->live->status_mono_ms > a->asked_ms)
         return ANSWER;

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../common/clock.h"
 #include "../common/log.h"
 #include "account.h"
 #include "admission.h"
@@ -135,6 +136,15 @@ static void start_over(struct sandbox *sb)
     admission_leave(sb);
 }
 
+/* When one that was found running has begun; 0: long ago, or nobody knows. */
+static int64_t start_began(const struct sandbox *sb)
+{
+    int64_t now = loop_now_ms(sb->k->loop);
+    int64_t age = clock_wall_ms() - sb->started_ms;
+
+    return sb->started_ms > 0 && age >= 0 && age < now ? now - age : 0;
+}
+
 void start_done(struct sandbox *sb)
 {
     enum live_mode mode = sb->live->mode;
@@ -143,6 +153,7 @@ void start_done(struct sandbox *sb)
     live_free_texts(sb->live);
     if (mode == MODE_ADOPT) {
         sb->unproven = false;
+        sb->booted_mono_ms = start_began(sb);
         if (sb->rung == RUNG_RUNNING)
             account_begin(sb, false);
         machine_look(sb);

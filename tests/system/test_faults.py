@@ -93,6 +93,19 @@ class Killed(Case):
     def test_keeper(self):
         self.hit("keeper")
 
+    def test_keeper_while_an_app_begins(self):
+        """The next keeper knows that the port may still open."""
+        box = self.s.create(services=[{
+            "name": "app", "port": 3000,
+            "cmd": ["sh", "-c", "sleep 2; exec /bin/app serve 3000"]}])
+        self.s.stop_box(box)
+        with ThreadPoolExecutor(1) as pool:
+            visit = pool.submit(self.s.preview, box, 3000)
+            until("it is awake", lambda: self.s.state(box) == "running")
+            self.s.kill("keeper")
+            self.status(200, visit.result())
+        self.s.purge(box)
+
     def test_api(self):
         self.hit("api")
 
