@@ -247,7 +247,10 @@ class Stack(Traces):
         if not pids:
             raise AssertionError(f"no {role} runs: {self.parts()}")
         for p in pids:
-            os.kill(p, how)
+            try:
+                os.kill(p, how)
+            except ProcessLookupError:  # a child of one that was killed
+                pass
         return pids
 
     def logs(self, lines=60):
