@@ -64,7 +64,10 @@ class UnshareBox:
     def __init__(self):
         self.home = tempfile.mkdtemp(prefix="hf-guest-")
         os.chown(self.home, UID, UID)
-        self.probe = PROBE
+        # UID cannot reach it where the sources may be, such as /root.
+        self.bin = tempfile.mkdtemp(prefix="hf-guest-")
+        os.chmod(self.bin, 0o755)
+        self.probe = shutil.copy(PROBE, self.bin)
         self.process = subprocess.Popen(
             ["unshare", "--pid", "--net", "--mount", "--mount-proc", "--fork",
              "--kill-child", "sh", "-c",
@@ -89,6 +92,7 @@ class UnshareBox:
         os.kill(self.pid, signal.SIGKILL)   # its pid namespace goes with it
         self.process.wait()
         shutil.rmtree(self.home, ignore_errors=True)
+        shutil.rmtree(self.bin, ignore_errors=True)
 
 
 class ContainerBox:
