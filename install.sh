@@ -32,12 +32,13 @@ units=/etc/systemd/system
 sysctl_file=/etc/sysctl.d/60-holdfast.conf
 hint=
 
-# To build it, to run it, to make images.
+# To build it, to run it, to make images. apparmor: where the kernel has it,
+# Docker starts nothing without its parser, and only recommends it.
 packages=(
     gcc make libc6-dev musl-tools pkg-config nginx-dev libfcgi-dev
     libsqlite3-dev libjson-c-dev libcurl4-openssl-dev libhiredis-dev
     libssl-dev libnftables-dev libarchive-dev
-    nginx redis-server docker.io nftables iproute2 iptables procps
+    nginx redis-server docker.io apparmor nftables iproute2 iptables procps
     ca-certificates curl
     mmdebstrap zstd
 )
