@@ -81,7 +81,7 @@ remove_containers() {
     local filter id
     docker_answers || { say "no engine at $socket: containers stay"; return; }
     filter=$(printf '{"label":["holdfast.managed","holdfast.stack=%s"]}' \
-        "$stack" |
+        "${stack:-default}" |
         sed 's/"/%22/g; s/{/%7B/g; s/}/%7D/g; s/\[/%5B/g; s/\]/%5D/g')
     for id in $(engine GET "/containers/json?all=1&filters=$filter" |
         grep -o '"Id":"[0-9a-f]\{64\}"' | cut -d'"' -f4); do

@@ -75,7 +75,9 @@ grep 'idle_s' /tmp/wrong
 sed -i '/soon/d' /etc/holdfast/holdfast.conf
 say told
 
-./uninstall.sh
+./uninstall.sh >/tmp/uninstalled
+cat /tmp/uninstalled
+grep 'container' /tmp/uninstalled
 [ -d /var/lib/holdfast ]
 [ -e /etc/holdfast/holdfast.conf ]
 [ ! -e /usr/lib/holdfast ]
