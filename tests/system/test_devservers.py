@@ -54,13 +54,18 @@ class DevServers(Browsed):
                 pass
         self.fail("no change reaches the page")
 
-    def hot(self, page, box, file, word):
+    def hot(self, page, box, file, word, tries=1):
         """A changed file changes the page, which is not loaded anew."""
-        self.connected(page)
-        page.js("window.mark = 'same page'")
-        self.says(box, file, word)
-        self.shows(page, word, 20)
-        self.assertEqual("same page", page.js("window.mark"))
+        for n in range(tries):
+            self.connected(page)
+            page.js("window.mark = 'same page'")
+            self.says(box, file, word)
+            self.shows(page, word, 20)
+            if page.js("window.mark") == "same page":
+                return
+            self.says(box, file, f"not {word}")
+            self.shows(page, f"not {word}", 20)
+        self.fail("it was loaded anew")
 
     def sleeps_on(self, box, host, times):
         """A page that was left open calls so many times, for nothing."""
@@ -133,13 +138,14 @@ class DevServers(Browsed):
         until("hydrated", lambda: page.js(
             "document.getElementById('word').className") == "hydrated", 60)
         self.subscribed(page, box, "app/word.js")
-        self.hot(page, box, "app/word.js", "second")
+        # Its client may load the page anew when its server is a new one.
+        self.hot(page, box, "app/word.js", "second", 3)
         self.s.stop_box(box)
         self.sleeps_on(box, host, 3)
         new = self.open(host)
         self.shows(new, "second")
         self.subscribed(new, box, "app/word.js")
-        self.hot(new, box, "app/word.js", "third")
+        self.hot(new, box, "app/word.js", "third", 3)
         page.front()
         self.shows(page, "third")
 
