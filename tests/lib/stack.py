@@ -175,6 +175,15 @@ class Stack(Traces):
         except OSError as e:
             return f"/readyz: {e}"
 
+    def small_disk(self, mb):
+        """Its data will be on a file system of its own, now empty."""
+        image = f"{self.dir}/disk.img"
+        with open(image, "wb") as f:
+            f.truncate(mb << 20)
+        subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
+        subprocess.run(["mount", "-o", "loop", image, f"{self.dir}/data"],
+                       check=True)
+
     def halt(self, how=signal.SIGTERM, seconds=30):
         """Ends the daemons; containers and data stay."""
         if self.process is None:

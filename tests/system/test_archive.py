@@ -400,12 +400,7 @@ class FullDisk(Archives):
     def setUpClass(cls):
         super().setUpClass()
         cls.s.halt()
-        cls.image = f"{cls.s.dir}/disk.img"
-        with open(cls.image, "wb") as f:
-            f.truncate(64 << 20)
-        subprocess.run(["mkfs.ext4", "-q", "-F", cls.image], check=True)
-        subprocess.run(["mount", "-o", "loop", cls.image,
-                        f"{cls.s.dir}/data"], check=True)
+        cls.s.small_disk(64)
         cls.s.start()
 
     def fill(self, leave):

@@ -3,7 +3,6 @@
 import os
 import signal
 import sqlite3
-import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -263,12 +262,7 @@ class Disk(Case):
     def setUpClass(cls):
         super().setUpClass()
         cls.s.halt()
-        cls.image = f"{cls.s.dir}/disk.img"
-        with open(cls.image, "wb") as f:
-            f.truncate(64 << 20)
-        subprocess.run(["mkfs.ext4", "-q", "-F", cls.image], check=True)
-        subprocess.run(["mount", "-o", "loop", cls.image,
-                        f"{cls.s.dir}/data"], check=True)
+        cls.s.small_disk(64)
         cls.s.configure(disk_reserve_percent=10)
         cls.s.start()
 

@@ -5,31 +5,36 @@
 
 #include "test.h"
 
+static void each_cell(
+    void (*check)(int r, int ev, const struct cell *c, const char *what))
+{
+    char what[80];
+    int  r, ev;
+
+    for (r = 0; r < RUNG_COUNT; r++) {
+        for (ev = 0; ev < EV_COUNT; ev++) {
+            snprintf(what, sizeof(what), "%s × %s", rung_name((enum rung) r),
+                event_name((enum event) ev));
+            check(r, ev, &machine_table[r][ev], what);
+        }
+    }
+}
+
 static bool rung_later(enum rung r)
 {
     return !rung_at_rest(r);
 }
 
 /* Every pair is decided, and stays within the table. */
-static void test_decided(void)
+static void decided(int r, int ev, const struct cell *c, const char *what)
 {
-    const struct cell *c;
-    char               what[80];
-    int                r, ev;
-
-    for (r = 0; r < RUNG_COUNT; r++) {
-        for (ev = 0; ev < EV_COUNT; ev++) {
-            c = &machine_table[r][ev];
-            snprintf(what, sizeof(what), "%s × %s", rung_name((enum rung) r),
-                event_name((enum event) ev));
-            CHECK_AS(c->act != ACT_UNDECIDED, what);
-            CHECK_AS(c->act < ACT_COUNT && c->act != ACT_RENEW, what);
-            CHECK_AS(c->next < RUNG_COUNT, what);
-            if (c->act == ACT_LATER)
-                CHECK_AS(c->next == (enum rung) r && c->route == ROUTE_KEEP
-                    && rung_later((enum rung) r), what);
-        }
-    }
+    (void) ev;
+    CHECK_AS(c->act != ACT_UNDECIDED, what);
+    CHECK_AS(c->act < ACT_COUNT && c->act != ACT_RENEW, what);
+    CHECK_AS(c->next < RUNG_COUNT, what);
+    if (c->act == ACT_LATER)
+        CHECK_AS(c->next == (enum rung) r && c->route == ROUTE_KEEP
+            && rung_later((enum rung) r), what);
 }
 
 /* From a new row every rung can be reached, and each can be left. */
@@ -85,47 +90,26 @@ static void test_ends(void)
 
 /* What a rung is doing is deferred to the end of the turn: an event that stays
  * in it must not put something else in its place. */
-static void test_stays(void)
+static void stays(int r, int ev, const struct cell *c, const char *what)
 {
-    const struct cell *c;
-    char               what[80];
-    int                r, ev;
-
-    for (r = 0; r < RUNG_COUNT; r++) {
-        for (ev = 0; ev < EV_COUNT; ev++) {
-            c = &machine_table[r][ev];
-            snprintf(what, sizeof(what), "%s × %s", rung_name((enum rung) r),
-                event_name((enum event) ev));
-            if (c->next == (enum rung) r && ev != EV_CREATE && ev != EV_DONE)
-                CHECK_AS(c->act == ACT_NONE || c->act == ACT_LATER, what);
-        }
-    }
+    if (c->next == (enum rung) r && ev != EV_CREATE && ev != EV_DONE)
+        CHECK_AS(c->act == ACT_NONE || c->act == ACT_LATER, what);
 }
 
 /* A route is awake exactly when the rung is running, and only by way of a
  * reserved generation; leaving it is always told. */
-static void test_routes(void)
+static void routes(int r, int ev, const struct cell *c, const char *what)
 {
-    const struct cell *c;
-    char               what[80];
-    int                r, ev;
-
-    for (r = 0; r < RUNG_COUNT; r++) {
-        for (ev = 0; ev < EV_COUNT; ev++) {
-            c = &machine_table[r][ev];
-            snprintf(what, sizeof(what), "%s × %s", rung_name((enum rung) r),
-                event_name((enum event) ev));
-            CHECK_AS((c->route == ROUTE_AWAKE) == (c->next == RUNG_RUNNING
-                && r != RUNG_RUNNING), what);
-            /* Frozen goes by a park, which has told them already. */
-            if (r == RUNG_RUNNING && c->next != RUNG_RUNNING
-                && c->next != RUNG_FREEZING)
-                CHECK_AS(c->route == ROUTE_ASLEEP || c->route == ROUTE_GONE,
-                    what);
-            if (rung_is_gone(c->next) && !rung_is_gone((enum rung) r))
-                CHECK_AS(c->route == ROUTE_GONE, what);
-        }
-    }
+    (void) ev;
+    CHECK_AS((c->route == ROUTE_AWAKE) == (c->next == RUNG_RUNNING
+        && r != RUNG_RUNNING), what);
+    /* Frozen goes by a park, which has told them already. */
+    if (r == RUNG_RUNNING && c->next != RUNG_RUNNING
+        && c->next != RUNG_FREEZING)
+        CHECK_AS(c->route == ROUTE_ASLEEP || c->route == ROUTE_GONE,
+            what);
+    if (rung_is_gone(c->next) && !rung_is_gone((enum rung) r))
+        CHECK_AS(c->route == ROUTE_GONE, what);
 }
 
 /* Wherever it is, delete and purge are heard: done, under way, or later. */
@@ -150,11 +134,11 @@ static void test_delete(void)
 
 int main(void)
 {
-    test_decided();
+    each_cell(decided);
     test_reachable();
     test_ends();
-    test_stays();
-    test_routes();
+    each_cell(stays);
+    each_cell(routes);
     test_delete();
     return test_end();
 }
